@@ -1,0 +1,51 @@
+"""What a request must satisfy before any of it is scored. Every fault is found, so that one answer names them all."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from credence.errors import InvalidTextError, UnknownLanguageError
+from credence.language import require_language
+from credence.normalise import check_text
+from service.errors import Fault, ProblemType, RefusedRequestError, language_fault, text_fault
+from service.schemas import DocumentRequest, StatementRequest
+from service.settings import Settings
+
+_LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+
+
+def admit_statements(statements: Sequence[StatementRequest], settings: Settings) -> None:
+    """Let a list of statements through, or raise ``RefusedRequestError`` with every fault in it."""
+    if len(statements) > settings.max_statements:
+        detail = f"There are {len(statements)} statements; this server takes {settings.max_statements} in one request."
+        raise RefusedRequestError([Fault(ProblemType.TOO_MANY_STATEMENTS, detail, "/statements")])
+    faults = [
+        fault
+        for index, statement in enumerate(statements)
+        for fault in _find_faults(statement, settings.max_statement_chars, f"/statements/{index}")
+    ]
+    if faults:
+        raise RefusedRequestError(faults)
+
+
+def admit_document(document: DocumentRequest, settings: Settings) -> None:
+    """Let a document through, or raise ``RefusedRequestError`` with every fault in it."""
+    if faults := _find_faults(document, settings.max_document_chars, ""):
+        raise RefusedRequestError(faults)
+
+
+def _find_faults(item: StatementRequest | DocumentRequest, max_chars: int, pointer: str) -> list[Fault]:
+    faults = []
+    try:
+        check_text(item.text, max_chars=max_chars)
+    except InvalidTextError as error:
+        faults.append(text_fault(error, f"{pointer}/text"))
+    if item.id is not None and _LONE_SURROGATE.search(item.id):
+        detail = "An id comes back as it was sent, and half a surrogate pair cannot be written in UTF-8."
+        faults.append(Fault(ProblemType.TEXT_LONE_SURROGATE, detail, f"{pointer}/id"))
+    if item.language is not None:
+        try:
+            require_language(item.language)
+        except UnknownLanguageError as error:
+            faults.append(language_fault(error, f"{pointer}/language"))
+    return faults

@@ -1,0 +1,69 @@
+"""Builds the application: everything is made here and passed in."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
+
+from service.api_description import complete_description
+from service.errors import install_handlers
+from service.examples import STATEMENTS
+from service.middleware import BodyGuard, RequestLog
+from service.model_source import ServedModel
+from service.routes.documents import build_documents_router
+from service.routes.health import build_health_router
+from service.routes.model import build_model_router
+from service.routes.score import build_score_router
+from service.scoring_pool import STATE_KEY, ScoringPool
+from service.settings import Settings
+
+
+class CredenceApi(FastAPI):
+    """The framework's application, with a completed OpenAPI document."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        document = super().openapi()
+        complete_description(document)
+        return document
+
+
+def create_app(settings: Settings, served_model: ServedModel) -> FastAPI:
+    """Return an application that serves a loaded model. It starts its threads when its lifespan begins."""
+    app = CredenceApi(
+        title="Credence",
+        version=version("credence"),
+        summary="How a news statement is put, with calibrated confidence, in English, Ukrainian and Russian.",
+        lifespan=_build_lifespan(settings, served_model),
+        # The framework's pages load scripts from other hosts, and its telemetry exports exception messages.
+        docs_url=None,
+        redoc_url=None,
+        telemetry=TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False),
+        redirect_slashes=False,
+    )
+    install_handlers(app)
+    app.add_middleware(BodyGuard, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestLog)
+    app.include_router(build_score_router(settings))
+    app.include_router(build_documents_router(settings))
+    app.include_router(build_model_router(served_model))
+    app.include_router(build_health_router())
+    return app
+
+
+def _build_lifespan(
+    settings: Settings, served_model: ServedModel
+) -> Callable[[FastAPI], AbstractAsyncContextManager[dict[str, Any]]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        pool = ScoringPool(served_model.scorer, threads=settings.scoring_threads)
+        pool.warm_up(list(STATEMENTS.values()))
+        try:
+            yield {STATE_KEY: pool}
+        finally:
+            pool.close()
+
+    return lifespan

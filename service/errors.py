@@ -1,0 +1,172 @@
+"""From a fault to an RFC 9457 problem: one table of types, and the handlers that use it.
+
+No problem repeats what was sent: details are written here or by the domain errors, never taken from pydantic's input.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from credence.errors import InvalidTextError, UnknownLanguageError
+
+MAX_REPORTED_FAULTS: Final = 256
+# A field name is repeated in a pointer only if it looks like one: a text used as a key stays unsaid.
+_FIELD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
+
+
+class ProblemType(Enum):
+    """Every kind of problem that the service answers with: slug, HTTP status, title."""
+
+    BODY_TOO_LARGE = ("body-too-large", 413, "The request body is too large")
+    UNSUPPORTED_MEDIA_TYPE = ("unsupported-media-type", 415, "The request body is not declared as plain UTF-8 JSON")
+    INVALID_ENCODING = ("invalid-encoding", 400, "The request body is not UTF-8")
+    INVALID_JSON = ("invalid-json", 400, "The request body is not JSON that can be read")
+    MISSING_FIELD = ("missing-field", 422, "A required field is missing")
+    UNKNOWN_FIELD = ("unknown-field", 422, "A field is not known")
+    INVALID_FIELD = ("invalid-field", 422, "A field has the wrong type or size")
+    NO_STATEMENTS = ("no-statements", 422, "The list of statements is empty")
+    TOO_MANY_STATEMENTS = ("too-many-statements", 422, "There are too many statements in one request")
+    TEXT_EMPTY = ("text-empty", 422, "A text is empty")
+    TEXT_TOO_LONG = ("text-too-long", 422, "A text is too long")
+    TEXT_CONTROL_CHARACTER = ("text-control-character", 422, "A text holds a control character")
+    TEXT_LONE_SURROGATE = ("text-lone-surrogate", 422, "A string holds half of a surrogate pair")
+    UNKNOWN_LANGUAGE = ("unknown-language", 422, "The language is not one that Credence knows")
+    NOT_FOUND = ("not-found", 404, "There is nothing at this path")
+    METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "The path does not take this method")
+    NOT_READY = ("not-ready", 503, "The model is not ready yet")
+    INTERNAL_ERROR = ("internal-error", 500, "The service failed")
+
+    def __init__(self, slug: str, status: int, title: str) -> None:
+        self.slug = slug
+        self.status = status
+        self.title = title
+
+    @property
+    def uri(self) -> str:
+        """Return the stable ``type`` of the problem."""
+        return f"urn:credence:problem:{self.slug}"
+
+
+TEXT_PROBLEMS: Final = {
+    "empty": ProblemType.TEXT_EMPTY,
+    "too_long": ProblemType.TEXT_TOO_LONG,
+    "control_character": ProblemType.TEXT_CONTROL_CHARACTER,
+    "lone_surrogate": ProblemType.TEXT_LONE_SURROGATE,
+}
+_PYDANTIC_PROBLEMS: Final = {
+    "missing": (ProblemType.MISSING_FIELD, "Add this field."),
+    "extra_forbidden": (ProblemType.UNKNOWN_FIELD, "Remove this field; /openapi.json lists the known ones."),
+    "string_unicode": (ProblemType.TEXT_LONE_SURROGATE, "Write an emoji as itself, or as both halves of its pair."),
+    "string_type": (ProblemType.INVALID_FIELD, "This must be a string."),
+    "string_too_long": (ProblemType.INVALID_FIELD, "This string is too long; /openapi.json says how long it may be."),
+    "list_type": (ProblemType.INVALID_FIELD, "This must be a list."),
+    "model_attributes_type": (ProblemType.INVALID_FIELD, "This must be an object."),
+    "too_short": (ProblemType.NO_STATEMENTS, "Send at least one statement."),
+    "too_long": (ProblemType.TOO_MANY_STATEMENTS, "Send the statements in several requests."),
+}
+_HTTP_PROBLEMS: Final = {
+    400: (ProblemType.INVALID_JSON, "The JSON is nested too deeply or holds a number with too many digits."),
+    404: (ProblemType.NOT_FOUND, "Check the path; /openapi.json lists those that exist."),
+    405: (ProblemType.METHOD_NOT_ALLOWED, "The Allow header names the methods that this path takes."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a request. ``pointer`` is a JSON pointer (RFC 6901) into its body."""
+
+    problem: ProblemType
+    detail: str
+    pointer: str | None = None
+
+
+class RefusedRequestError(Exception):
+    """A request was well formed, but what it holds cannot be scored; nothing of it was."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__(f"{len(faults)} faults")
+        self.faults = faults
+
+
+class ProblemResponse(JSONResponse):
+    """A problem details answer. The first fault gives the type; ``errors`` lists all that have a pointer."""
+
+    media_type = "application/problem+json"
+
+    def __init__(self, faults: Sequence[Fault], headers: dict[str, str] | None = None) -> None:
+        first = faults[0]
+        content: dict[str, Any] = {
+            "type": first.problem.uri,
+            "title": first.problem.title,
+            "status": first.problem.status,
+            "detail": first.detail,
+        }
+        if first.pointer is not None:
+            content["pointer"] = first.pointer
+            content["errors"] = [
+                {"type": fault.problem.uri, "detail": fault.detail, "pointer": fault.pointer}
+                for fault in faults[:MAX_REPORTED_FAULTS]
+            ]
+        super().__init__(content, status_code=first.problem.status, headers=headers)
+
+
+def text_fault(error: InvalidTextError, pointer: str | None = None) -> Fault:
+    """Say which problem an invalid text is."""
+    return Fault(TEXT_PROBLEMS[error.kind], error.message, pointer)
+
+
+def language_fault(error: UnknownLanguageError, pointer: str | None = None) -> Fault:
+    """Say which problem an unknown language is."""
+    return Fault(ProblemType.UNKNOWN_LANGUAGE, str(error), pointer)
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Make every error that the framework or a route raises a problem."""
+
+    async def answer_refusal(request: Request, error: RefusedRequestError) -> ProblemResponse:
+        return ProblemResponse(error.faults)
+
+    async def answer_text(request: Request, error: InvalidTextError) -> ProblemResponse:
+        return ProblemResponse([text_fault(error)])
+
+    async def answer_language(request: Request, error: UnknownLanguageError) -> ProblemResponse:
+        return ProblemResponse([language_fault(error)])
+
+    async def answer_validation(request: Request, error: RequestValidationError) -> ProblemResponse:
+        return ProblemResponse([_validation_fault(e) for e in error.errors()[:MAX_REPORTED_FAULTS]])
+
+    async def answer_http(request: Request, error: HTTPException) -> ProblemResponse:
+        problem, detail = _HTTP_PROBLEMS.get(error.status_code, (ProblemType.INTERNAL_ERROR, "Please report this."))
+        return ProblemResponse([Fault(problem, detail)], dict(error.headers or {}))
+
+    app.exception_handler(RefusedRequestError)(answer_refusal)
+    app.exception_handler(InvalidTextError)(answer_text)
+    app.exception_handler(UnknownLanguageError)(answer_language)
+    app.exception_handler(RequestValidationError)(answer_validation)
+    app.exception_handler(HTTPException)(answer_http)
+
+
+def _validation_fault(error: dict[str, Any]) -> Fault:
+    kind, location = error["type"], error["loc"][1:]
+    if kind == "json_invalid":
+        return Fault(ProblemType.INVALID_JSON, f"The body stops being JSON at character {location[0]}.")
+    if kind == "missing" and not location:
+        return Fault(ProblemType.INVALID_JSON, "The body is empty; send a JSON object.")
+    problem, detail = _PYDANTIC_PROBLEMS.get(kind, (ProblemType.INVALID_FIELD, "/openapi.json says what this may be."))
+    return Fault(problem, detail, _pointer(location))
+
+
+def _pointer(location: Sequence[str | int]) -> str:
+    steps = []
+    for step in location:
+        if isinstance(step, str) and not _FIELD_NAME.fullmatch(step):
+            break
+        steps.append(f"/{step}")
+    return "".join(steps)

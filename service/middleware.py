@@ -1,0 +1,128 @@
+"""What stands before the routes, as plain ASGI: a guard of the body, and a log that never says what was sent."""
+
+import logging
+import time
+import traceback
+from email.message import Message as MailMessage
+from pathlib import Path
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import Fault, ProblemResponse, ProblemType
+
+_LOGGER: Final = logging.getLogger("service")
+_IDENTITY: Final = frozenset({"", "identity"})
+_UTF8: Final = frozenset({"", "utf-8", "utf8"})
+_MAX_LENGTH_DIGITS: Final = 18
+
+
+class BodyGuard:
+    """Lets only bodies through that are small enough, declared as JSON and UTF-8; a too large one is never held."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request or pass it on, as ASGI asks."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        fault = self._find_declared_fault(headers)
+        if fault is None:
+            body = await self._read(receive)
+            fault = self._too_large() if body is None else _find_body_fault(headers, body)
+        if fault is not None:
+            await ProblemResponse([fault])(scope, receive, send)
+        elif body is not None:
+            await self._app(scope, _replay(body, receive), send)
+
+    def _find_declared_fault(self, headers: Headers) -> Fault | None:
+        declared = headers.get("content-length", "0")
+        if declared.isdecimal() and (len(declared) > _MAX_LENGTH_DIGITS or int(declared) > self._max_body_bytes):
+            return self._too_large()
+        return None
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        body = bytearray()
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if len(body) > self._max_body_bytes:
+                return None
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    def _too_large(self) -> Fault:
+        return Fault(ProblemType.BODY_TOO_LARGE, f"A body may have at most {self._max_body_bytes} bytes.")
+
+
+class RequestLog:
+    """Logs each request by route, status and time, and turns an unexpected exception into a bare problem.
+
+    Neither the path as sent nor an exception's message is logged: both can hold a piece of a text.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, as ASGI asks."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        statuses: list[int] = []
+
+        async def watch(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception as error:
+            log_unexpected(error)
+            if not statuses:
+                fault = Fault(ProblemType.INTERNAL_ERROR, "The fault is logged without your text; please report it.")
+                await ProblemResponse([fault])(scope, receive, watch)
+        path = getattr(scope.get("route"), "path", "(no route)")
+        milliseconds = (time.perf_counter() - started) * 1000
+        _LOGGER.info("%s %s %s %.0f ms", scope["method"], path, statuses[0] if statuses else "-", milliseconds)
+
+
+def log_unexpected(error: BaseException) -> None:
+    """Log the kind of an exception and where it came from, without its message, which can quote a text."""
+    frames = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
+    _LOGGER.error("unexpected %s at %s", type(error).__name__, " > ".join(frames))
+
+
+def _find_body_fault(headers: Headers, body: bytes) -> Fault | None:
+    if not body:
+        return None
+    declared = MailMessage()
+    declared["content-type"] = headers.get("content-type", "text/plain")
+    kind, charset = declared.get_content_type(), str(declared.get_param("charset", "")).lower()
+    if kind != "application/json":
+        return Fault(ProblemType.UNSUPPORTED_MEDIA_TYPE, "Send the header Content-Type: application/json.")
+    if charset not in _UTF8 or headers.get("content-encoding", "").lower() not in _IDENTITY:
+        return Fault(ProblemType.UNSUPPORTED_MEDIA_TYPE, "Send JSON in UTF-8 and uncompressed, and declare it so.")
+    if b"\0" in body[:4]:
+        return Fault(ProblemType.INVALID_ENCODING, "The body looks like UTF-16 or UTF-32; send it in UTF-8.")
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Fault(ProblemType.INVALID_ENCODING, f"Byte {error.start} of the body is not UTF-8; convert it to UTF-8.")
+    return None
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replayed

@@ -1,0 +1,29 @@
+"""``/livez`` and ``/readyz``: the probes, which never wait for the model."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from service.api_description import problem_responses
+from service.errors import Fault, ProblemType, RefusedRequestError
+from service.schemas import Health
+from service.scoring_pool import ScoringPool, get_scoring_pool
+
+
+def build_health_router() -> APIRouter:
+    """Return the routes of the probes."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/livez", summary="Is the process alive")
+    async def report_alive() -> Health:
+        """Answer as long as the event loop runs."""
+        return Health(status="alive")
+
+    @router.get("/readyz", summary="Is the model ready", responses=problem_responses(ProblemType.NOT_READY))
+    async def report_ready(pool: Annotated[ScoringPool, Depends(get_scoring_pool)]) -> Health:
+        """Answer 200 once the model is loaded and has scored its warm-up texts, 503 before."""
+        if not pool.is_ready:
+            raise RefusedRequestError([Fault(ProblemType.NOT_READY, "The model has not answered its warm-up yet.")])
+        return Health(status="ready")
+
+    return router

@@ -1,0 +1,217 @@
+"""The shapes of requests and answers, and how the core's dataclasses turn into them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from credence.labels import DISCLAIMER, LABELS, MEANINGS, OUTCOMES, REASON_MEANINGS, Outcome, Reason
+from credence.language import SUPPORTED_LANGUAGES
+from credence.scoring import DocumentScore, ModelInfo, StatementScore
+from service.model_source import ServedModel
+from service.settings import MAX_STATEMENTS
+
+Identifier = Annotated[
+    str | None,
+    Field(max_length=200, description="Any string of yours; it comes back with the result, repeats allowed."),
+]
+# The language is checked by the core, so that its error has a type of its own; the enum is for readers of the schema.
+Language = Annotated[
+    str | None,
+    Field(
+        description="Overrides the detection of the language.",
+        json_schema_extra={"anyOf": [{"type": "string", "enum": list(SUPPORTED_LANGUAGES)}, {"type": "null"}]},
+    ),
+]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class StatementRequest(_Request):
+    """One statement: a sentence, a headline or a short post."""
+
+    text: str = Field(description="The statement, read as written and out of context; at most 2,000 characters.")
+    id: Identifier = None
+    language: Language = None
+
+
+class ScoreRequest(_Request):
+    """A list of statements. If one of them cannot be scored, none is."""
+
+    statements: list[StatementRequest] = Field(min_length=1, max_length=MAX_STATEMENTS)
+
+
+class DocumentRequest(_Request):
+    """One text, which is split into statements."""
+
+    text: str = Field(description="The text, at most 100,000 characters.")
+    id: Identifier = None
+    language: Language = None
+
+
+class StatementAnswer(BaseModel):
+    """What there is to say about one statement; offsets count Unicode characters of the text as sent."""
+
+    label: Outcome | None = Field(description="One of the three labels; null exactly when `reason` is not.")
+    reason: Reason | None = Field(description="Why there is no label.")
+    outcome: Outcome | None = Field(description="The most probable outcome; null where the statement was not scored.")
+    scores: dict[Outcome, float] | None = Field(description="Calibrated probabilities of the outcomes; they sum to 1.")
+    confidence: float | None = Field(description="The highest of the scores.")
+    prediction_set: list[Outcome] | None = Field(
+        description="The outcomes that cannot be ruled out: the right one is among them nine times in ten."
+    )
+    language: str | None = Field(description="en, uk or ru; null where the text is in none of them.")
+    start_char: int = Field(description="Where the statement begins in the text as sent.")
+    end_char: int = Field(description="Where it ends, exclusive.")
+    is_cut: bool = Field(description="Whether a part of the statement was too far back to be read.")
+    read_end_char: int = Field(description="Nothing from here on was read, where `is_cut`.")
+    model_version: str = Field(description="The version of the model that made the scores.")
+    bundle_digest: str = Field(description="The digest of the bundle that made the scores.")
+
+    @classmethod
+    def from_core(cls, score: StatementScore) -> Self:
+        """Take over the fields of a score."""
+        return cls.model_validate(asdict(score))
+
+
+class _Identified(BaseModel):
+    id: str | None = Field(description="The `id` of the request.")
+
+
+class StatementResult(StatementAnswer, _Identified):
+    """The answer for one statement of a list."""
+
+    @classmethod
+    def from_statement(cls, score: StatementScore, identifier: str | None) -> Self:
+        """Take over the fields of a score and the identifier that it was asked under."""
+        return cls.model_validate({"id": identifier, **asdict(score)})
+
+
+class RollupAnswer(BaseModel):
+    """A document in figures."""
+
+    n_statements: int = Field(description="How many statements the text was split into.")
+    label_counts: dict[Outcome, int] = Field(description="How many statements got each label.")
+    label_shares: dict[Outcome, float] = Field(description="The same as a share of all statements.")
+    reason_counts: dict[Reason, int] = Field(description="How many statements got no label, by reason.")
+    mean_confidence: float | None = Field(description="The mean over the scored statements; null if there are none.")
+
+
+class ModelLineage(BaseModel):
+    """Which model made the scores: enough to walk back to the run and the data."""
+
+    model_version: str
+    bundle_digest: str
+    calibration_id: str
+    codebook_version: int
+    mlflow_run_id: str
+    data_digests: dict[str, str]
+
+    @classmethod
+    def from_core(cls, info: ModelInfo) -> Self:
+        """Take over the fields of the core's model info."""
+        return cls.model_validate(asdict(info))
+
+
+class ScoreAnswer(BaseModel):
+    """The results, in the order of the request."""
+
+    results: list[StatementResult]
+    model: ModelLineage
+    disclaimer: str = DISCLAIMER
+
+    @classmethod
+    def from_core(cls, request: ScoreRequest, scores: Sequence[StatementScore], info: ModelInfo) -> Self:
+        """Pair each statement's identifier with its score."""
+        pairs = zip(request.statements, scores, strict=True)
+        results = [StatementResult.from_statement(score, statement.id) for statement, score in pairs]
+        return cls(results=results, model=ModelLineage.from_core(info))
+
+
+class DocumentAnswer(_Identified):
+    """The statements of a document in reading order, and their roll-up."""
+
+    statements: list[StatementAnswer]
+    rollup: RollupAnswer
+    is_cut: bool = Field(description="Whether a part of any statement was not read.")
+    model_version: str
+    bundle_digest: str
+    model: ModelLineage
+    disclaimer: str = DISCLAIMER
+
+    @classmethod
+    def from_core(cls, identifier: str | None, document: DocumentScore, info: ModelInfo) -> Self:
+        """Take over the fields of a document score."""
+        return cls(
+            id=identifier,
+            statements=[StatementAnswer.from_core(score) for score in document.statements],
+            rollup=RollupAnswer.model_validate(asdict(document.rollup)),
+            is_cut=document.is_cut,
+            model_version=document.model_version,
+            bundle_digest=document.bundle_digest,
+            model=ModelLineage.from_core(info),
+        )
+
+
+class Meaning(BaseModel):
+    """A name and what it stands for."""
+
+    name: str
+    meaning: str
+
+
+class ModelAnswer(BaseModel):
+    """What is served: version, lineage, label scheme, calibration and model card."""
+
+    version: str
+    lineage: ModelLineage
+    labels: list[Meaning] = Field(description="The labels that a statement can get.")
+    reasons: list[Meaning] = Field(description="Why a statement can be without a label.")
+    outcomes: list[Outcome] = Field(description="The outcomes that scores are given for, in their order.")
+    calibration: dict[str, Any] = Field(
+        description="The fitted calibration; its reliability table sets confidence against accuracy."
+    )
+    card: str = Field(description="The model card, in Markdown.")
+    disclaimer: str = DISCLAIMER
+
+    @classmethod
+    def from_served(cls, served: ServedModel) -> Self:
+        """Say what a served model is."""
+        info = served.scorer.info
+        return cls(
+            version=info.model_version,
+            lineage=ModelLineage.from_core(info),
+            labels=[Meaning(name=label, meaning=MEANINGS[label]) for label in LABELS],
+            reasons=[Meaning(name=reason, meaning=meaning) for reason, meaning in REASON_MEANINGS.items()],
+            outcomes=list(OUTCOMES),
+            calibration=served.calibration,
+            card=served.card,
+        )
+
+
+class Health(BaseModel):
+    """The answer of a probe."""
+
+    status: str
+
+
+class ProblemItem(BaseModel):
+    """One fault of a request."""
+
+    type: str
+    detail: str
+    pointer: str
+
+
+class Problem(BaseModel):
+    """Problem details (RFC 9457). It never repeats the text that caused it."""
+
+    type: str = Field(description="A stable URN that names the kind of problem.")
+    title: str
+    status: int
+    detail: str
+    pointer: str | None = Field(None, description="A JSON pointer to the first faulty item of the request.")
+    errors: list[ProblemItem] | None = Field(None, description="Every fault that has a pointer.")

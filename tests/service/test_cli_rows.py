@@ -1,0 +1,197 @@
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import fields
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from credence.scoring import ModelInfo, Scorer, StatementScore
+from service.cli import build_cli
+from service.model_source import ServedModel
+from service.row_files import BadRow, JsonLinesWriter, Row
+from service.row_scoring import CHUNK_ROWS, score_rows
+
+GOOD = "The court met on Monday."
+
+
+class Convert:
+    """Scores an input of some bytes in a folder of its own."""
+
+    def __init__(self, served_model: ServedModel, folder: Path) -> None:
+        self.cli = build_cli(lambda bundle_path: served_model)
+        self.folder = folder
+
+    def __call__(self, content: bytes, suffix: str = ".jsonl", output: str = "out.jsonl") -> Result:
+        source = self.folder / f"in{suffix}"
+        source.write_bytes(content)
+        arguments = ["score", "--input", str(source), "--output", str(self.folder / output)]
+        return CliRunner().invoke(self.cli, arguments)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+
+    def cells(self) -> list[dict[str, str]]:
+        return list(csv.DictReader(StringIO((self.folder / "out.csv").read_text(encoding="utf-8"))))
+
+
+@pytest.fixture
+def convert(served_model: ServedModel, tmp_path: Path) -> Convert:
+    return Convert(served_model, tmp_path)
+
+
+def test_rows_keep_their_order_and_ids(convert: Convert) -> None:
+    n_rows = 2 * CHUNK_ROWS + 1
+    result = convert("".join(json.dumps({"id": n, "text": f"Row {n} is fine."}) + "\n" for n in range(n_rows)).encode())
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert [row["id"] for row in convert.rows()] == list(range(n_rows))
+    assert list(convert.rows()[0]) == ["id", *(field.name for field in fields(StatementScore))]
+
+
+def test_a_bad_row_gets_an_error_row_and_the_rest_goes_on(convert: Convert) -> None:
+    lines = [
+        json.dumps({"id": "a", "text": GOOD}).encode(),
+        b'{"id": "b", "text": "cut off',
+        b'["c"]',
+        b'{"id": "d"}',
+        b'{"id": "e", "text": ""}',
+        json.dumps({"id": "f", "text": "a" * 2001}).encode(),
+        b'{"id": "g", "text": "null \\u0000 byte"}',
+        b'{"id": "h", "text": "half \\ud800 pair"}',
+        b'{"id": "i", "text": "\xcf\xf0\xe8"}',
+        b'{"id": "j", "text": "Fine as it is", "language": "pl"}',
+        b'{"id": ["k"], "text": "Fine as it is"}',
+        b"[" * 50_000,
+        json.dumps({"id": "z", "text": GOOD}).encode(),
+    ]
+    result = convert(b"\n".join(lines))
+    rows = convert.rows()
+    assert result.exit_code == 1
+    assert "13 rows read, 11 of them with errors" in result.stderr
+    assert [row["error"]["kind"] if "error" in row else row["label"] for row in rows] == [
+        "factual_report", "invalid_json", "invalid_row", "missing_text", "empty", "too_long", "control_character",
+        "lone_surrogate", "invalid_encoding", "unknown_language", "invalid_id", "invalid_json", "factual_report",
+    ]  # fmt: skip
+    assert [row["line"] for row in rows[1:-1]] == list(range(2, 13))
+    assert [row["id"] for row in rows[3:8]] == ["d", "e", "f", "g", "h"]
+
+
+def test_a_language_of_a_row_is_used(convert: Convert) -> None:
+    convert(b'{"id": 1, "text": "Das Gericht tagte.", "language": "en"}\n{"id": 2, "text": "A b c", "language": null}')
+    assert [row["language"] for row in convert.rows()] == ["en", "en"]
+
+
+def test_bom_blank_lines_and_windows_line_ends_are_no_fault(convert: Convert) -> None:
+    row = json.dumps({"id": "a", "text": GOOD}).encode()
+    assert convert(b"\xef\xbb\xbf" + row + b"\r\n\r\n" + row + b"\r\n").exit_code == 0
+    assert len(convert.rows()) == 2
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_csv_of_a_spreadsheet_is_read(convert: Convert, delimiter: str) -> None:
+    lines = ["id,language,text", f"a,,{GOOD}", '"b",uk,"Суд ""зібрався""\r\nв понеділок"', "", f"c,en,{GOOD}"]
+    content = "\r\n".join(lines).replace(",", delimiter).encode("utf-8-sig")
+    assert convert(content, ".csv").exit_code == 0
+    assert [(row["id"], row["language"]) for row in convert.rows()] == [("a", "en"), ("b", "uk"), ("c", "en")]
+
+
+def test_bad_rows_of_csv_get_error_rows(convert: Convert) -> None:
+    rows = [
+        b"id,text",
+        b"a," + GOOD.encode(),
+        b"b,too, many",
+        b"c",
+        b"d,\xcf\xf0\xe8",
+        b"e,",
+        b'f,"not "doubled" quotes"',
+        b"g," + GOOD.encode(),
+        b'h,"never closed',
+        b"i,swallowed",
+    ]
+    assert convert(b"\n".join(rows) + b"\n", ".csv").exit_code == 1
+    found = [(row["id"], row["error"]["kind"], row["line"]) for row in convert.rows() if "error" in row]
+    assert found == [
+        ("b", "invalid_row", 3),
+        ("c", "invalid_row", 4),
+        ("d", "invalid_encoding", 5),
+        ("e", "empty", 6),
+        (None, "invalid_csv", 7),
+        (None, "invalid_csv", 9),
+    ]
+    assert "Lines 9 to 10" in convert.rows()[-1]["error"]["message"]
+
+
+def test_csv_and_json_lines_say_the_same(convert: Convert) -> None:
+    content = f'{{"id": "a", "text": "{GOOD}"}}\n{{"id": "b", "text": "Why?"}}\n{{"id": "c", "text": ""}}'.encode()
+    convert(content)
+    convert(content, output="out.csv")
+    (scored, unscored, bad), cells = convert.rows(), convert.cells()
+    assert {outcome: float(cells[0][f"score_{outcome}"]) for outcome in scored["scores"]} == scored["scores"]
+    assert cells[0]["prediction_set"] == "|".join(scored["prediction_set"])
+    for name in scored.keys() - {"scores", "prediction_set", "is_cut"}:
+        assert cells[0][name] == ("" if scored[name] is None else str(scored[name]))
+        assert cells[1][name] == ("" if unscored[name] is None else str(unscored[name]))
+    assert (cells[1]["score_allegation"], cells[1]["is_cut"]) == ("", "false")
+    assert (cells[2]["error_kind"], cells[2]["line"]) == (bad["error"]["kind"], str(bad["line"]))
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix", "message"),
+    [
+        (b"", ".csv", "missing: id, text"),
+        (b"id,body\n1,x", ".csv", "missing: text"),
+        (b"id,text;language\n1,x", ".csv", "missing: one kind of comma"),
+        ("id,text\n1,x".encode("utf-16"), ".csv", "UTF-16"),
+        (b"", ".txt", "must end in .jsonl or .csv"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_whole(
+    convert: Convert, content: bytes, suffix: str, message: str
+) -> None:
+    result = convert(content, suffix)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert [path.name for path in convert.folder.iterdir()] == [f"in{suffix}"]
+
+
+def test_the_input_is_never_overwritten(convert: Convert) -> None:
+    content = json.dumps({"id": "a", "text": GOOD}).encode()
+    (convert.folder / "out.jsonl").symlink_to(convert.folder / "in.jsonl")
+    assert convert(content).exit_code == 2
+    assert (convert.folder / "in.jsonl").read_bytes() == content
+
+
+class FailingScorer:
+    def __init__(self, inner: Scorer) -> None:
+        self.info: ModelInfo = inner.info
+        self.score_document = inner.score_document
+
+    def score_statements(self, texts: object, *, languages: object = None) -> list[StatementScore]:
+        raise OSError("the disk is full")
+
+
+def test_a_failure_leaves_the_old_output_and_no_half_one(scorer: Scorer, tmp_path: Path) -> None:
+    convert = Convert(ServedModel(FailingScorer(scorer), "", {}), tmp_path)
+    (tmp_path / "out.jsonl").write_text("the old output")
+    result = convert(json.dumps({"id": "a", "text": GOOD}).encode())
+    assert (result.exit_code, result.stderr) == (2, "credence: the disk is full\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+    assert (tmp_path / "out.jsonl").read_text() == "the old output"
+
+
+def test_no_more_than_one_chunk_is_held_in_memory(scorer: Scorer) -> None:
+    output, pulled = StringIO(), 0
+
+    def rows() -> Iterator[Row | BadRow]:
+        nonlocal pulled
+        for line in range(1, 5 * CHUNK_ROWS):
+            pulled += 1
+            assert pulled - output.getvalue().count("\n") <= CHUNK_ROWS
+            yield Row(line, line, GOOD, None)
+
+    writer = JsonLinesWriter(output)
+    counts = score_rows(rows(), scorer, writer, max_chars=2000, report_progress=lambda: None)
+    assert (counts.n_rows, counts.n_errors) == (5 * CHUNK_ROWS - 1, 0)
