@@ -1,0 +1,1 @@
+"""Makes the bundle: corpora, encoder, fine-tuning, calibration, export, tracking."""

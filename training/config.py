@@ -1,0 +1,111 @@
+"""One experiment, one file: the frozen configuration of a run, read from TOML and validated first of all."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+ModelKind = Literal["majority", "language_only", "source_only", "cue_words", "tfidf", "frozen_encoder", "encoder"]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be read or does not hold; the message names the field and what was expected."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(_Section):
+    """Which statements are learned from, and how long they may be."""
+
+    origins: tuple[Literal["gold", "statements"], ...] = ("gold", "statements")
+    max_length_tokens: int = Field(default=128, ge=8, le=512)
+    max_train_statements: int | None = Field(default=None, ge=20)
+    toss_up_weight: float = Field(default=1.0, gt=0, le=1)
+
+
+class EncoderConfig(_Section):
+    """The pretrained encoder: ``packaged``, a folder or a hub name."""
+
+    name: str = "packaged"
+    trim: bool = True
+    text_prefix: str = "query: "
+
+
+class OptimiserConfig(_Section):
+    """How the weights are learned. ``lora_rank`` 0 means full fine-tuning."""
+
+    epochs: int = Field(default=4, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    head_learning_rate: float = Field(default=1e-3, gt=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    train_embeddings: bool = False
+    lora_rank: int = Field(default=0, ge=0)
+    average_seeds: int = Field(default=1, ge=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class CalibrationConfig(_Section):
+    """The stated coverage of the prediction sets, and the confidence below which no label is given."""
+
+    coverage: float = Field(default=0.9, gt=0.5, lt=1)
+    ambiguous_below: float = Field(default=0.5, ge=0, lt=1)
+
+
+class BundleConfig(_Section):
+    """The version that the bundle carries and the longest statement that the service reads."""
+
+    model_version: str = "0.1.0"
+    max_length_tokens: int = Field(default=256, ge=8, le=512)
+
+
+class ExperimentConfig(_Section):
+    """A whole run."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    seed: int = 13
+    model: ModelKind = "encoder"
+    data: DataConfig = DataConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
+    bundle: BundleConfig = BundleConfig()
+
+    @classmethod
+    def from_toml(cls, path: Path, overrides: list[str] | None = None) -> Self:
+        """Read a file and apply overrides such as ``optimiser.epochs=1``; raises ``ConfigError``."""
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ConfigError(f"no config at {path}; the recipes are experiments/<name>/config.toml") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not TOML: {error}") from error
+        for override in overrides or []:
+            _apply(content, override)
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ConfigError(f"{path}: {faults}") from error
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator:
+        raise ConfigError(f"found --set {override!r}; expected key=value, such as optimiser.epochs=1")
+    *sections, field = key.strip().split(".")
+    for section in sections:
+        content = content.setdefault(section, {})
+        if not isinstance(content, dict):
+            raise ConfigError(f"--set {key}: {section} is not a section")
+    try:
+        content[field] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        content[field] = value

@@ -1,0 +1,222 @@
+"""Reads the statements to learn from, checks every digest, and rebuilds the corpus.
+
+Manual
+------
+``python -m training.corpora --output runs/corpus`` writes ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl``. With
+``CREDENCE_DATA`` naming a data pack, the hand labels of ``datasets/gold`` are joined to its texts; without it, the
+project's own statements make the whole corpus, and the command says so.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from credence.labels import Outcome
+from training.splits import assign_split, check_no_leak
+
+DATASETS_DIR: Final = Path(__file__).parent.parent / "datasets"
+DATA_PACK_VARIABLE: Final = "CREDENCE_DATA"
+SPLITS: Final = ("train", "dev", "test")
+
+
+class CorpusError(ValueError):
+    """A row or file of the corpus that is not what its record says; the message names the file and the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labelled statement. ``sure`` is 3 clear, 2 leaning, 1 toss-up; ``origin`` the set or file it came from."""
+
+    id: str
+    text: str
+    language: str
+    label: Outcome
+    rule: int
+    sure: int
+    split: str
+    cluster: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Examples by split, and the digest of each file that they were built from."""
+
+    examples: tuple[Example, ...]
+    digests: dict[str, str]
+
+    def split(self, name: str, *, origin_prefix: str = "") -> list[Example]:
+        """Return the examples of one split whose origin begins as asked, in a stable order."""
+        return [e for e in self.examples if e.split == name and e.origin.startswith(origin_prefix)]
+
+    @property
+    def main_origin(self) -> str:
+        """Return the origin on which choices are made and figures reported: gold where the corpus has it."""
+        return "gold/" if any(e.origin.startswith("gold/") for e in self.examples) else "statements/"
+
+    def learned(self) -> list[Example]:
+        """Return the examples to learn from. Beside gold, our own development statements are free to be learned too."""
+        own = self.split("dev", origin_prefix="statements/") if self.main_origin == "gold/" else []
+        return [*self.split("train"), *own]
+
+    def held_back(self, split: str) -> list[Example]:
+        """Return the examples of ``dev`` or ``test`` of the main origin."""
+        return self.split(split, origin_prefix=self.main_origin)
+
+
+def data_pack_path() -> Path | None:
+    """Return the folder named by ``CREDENCE_DATA``, or null; raises ``CorpusError`` if it is named but not there."""
+    named = os.environ.get(DATA_PACK_VARIABLE)
+    if not named:
+        return None
+    path = Path(named)
+    if not (path / "gold").is_dir():
+        raise CorpusError(
+            f"{DATA_PACK_VARIABLE} names a folder without gold/; name the root of the data pack, or unset it"
+        )
+    return path
+
+
+def load_corpus(origins: tuple[str, ...], data_pack: Path | None, *, datasets_dir: Path = DATASETS_DIR) -> Corpus:
+    """Build the corpus of the origins asked for; gold needs a data pack and is left out without one.
+
+    Raises ``CorpusError`` at the first row that is not what its record says, or where two splits share a statement.
+    """
+    examples: list[Example] = []
+    digests: dict[str, str] = {}
+    with_gold = "gold" in origins and data_pack is not None
+    if "statements" in origins or not with_gold:
+        for path in sorted((datasets_dir / "statements").glob("*.jsonl")):
+            digests[f"statements/{path.name}"] = _digest(path)
+            examples.extend(_read_statements(path))
+    if with_gold and data_pack is not None:
+        for split in SPLITS:
+            records = datasets_dir / "gold" / f"{split}.jsonl"
+            digests[f"gold/{split}.jsonl"] = _digest(records)
+            examples.extend(_join_gold(records, data_pack / "gold" / f"{split}.jsonl"))
+    check_no_leak([(e.id, e.text, e.split, e.cluster) for e in examples])
+    return Corpus(tuple(examples), digests)
+
+
+def _read_statements(path: Path) -> Iterator[Example]:
+    for where, row in _rows(path):
+        try:
+            cluster = row["minimal_set"] or row["id"]
+            yield Example(
+                id=row["id"],
+                text=row["text"],
+                language=row["lang"],
+                label=Outcome(row["label"]),
+                rule=row["rule"],
+                sure=3,
+                split=assign_split(cluster),
+                cluster=cluster,
+                origin=f"statements/{path.stem}",
+            )
+        except (KeyError, ValueError) as error:
+            raise CorpusError(f"{where}: {error!r}; expected the fields that datasets/README.md lists") from error
+
+
+def _join_gold(records: Path, texts: Path) -> Iterator[Example]:
+    found = {row["id"]: row["text"] for _, row in _rows(texts)}
+    for where, row in _rows(records):
+        text = found.get(row["id"])
+        if text is None:
+            raise CorpusError(f"{where}: the data pack's gold/{texts.name} has no row {row['id']}; get the pack anew")
+        digest = text_digest(text)
+        if digest != row["text_sha256"]:
+            raise CorpusError(
+                f"{where}: row {row['id']} of the data pack's gold/{texts.name} has a text with SHA-256 {digest}; "
+                f"the label was given to {row['text_sha256']}"
+            )
+        yield Example(
+            id=row["id"],
+            text=text,
+            language=row["lang"],
+            label=Outcome(row["label"]),
+            rule=row["rule"],
+            sure=row["sure"],
+            split=row["split"],
+            cluster=row["cluster"],
+            origin=f"gold/{row['origin']}",
+        )
+
+
+def check_sources(data_pack: Path, *, datasets_dir: Path = DATASETS_DIR) -> int:
+    """Compare every file that ``sources.toml`` names with its digest and return how many; raises ``CorpusError``."""
+    manifest = tomllib.loads((datasets_dir / "sources.toml").read_text(encoding="utf-8"))
+    sources = [(name, entry) for name, entry in manifest["sources"].items() if "file" in entry]
+    entries = [*sources, *((f"gold.{k}", v) for k, v in manifest["gold"].items())]
+    for name, entry in entries:
+        path = data_pack / entry["file"]
+        if not path.is_file():
+            raise CorpusError(f"sources.toml [{name}]: the data pack has no {entry['file']}")
+        found = _digest(path)
+        if found != entry["sha256"]:
+            raise CorpusError(f"sources.toml [{name}]: {entry['file']} has SHA-256 {found}; expected {entry['sha256']}")
+    return len(entries)
+
+
+def source_licences(*, datasets_dir: Path = DATASETS_DIR) -> dict[str, str]:
+    """Return the licence as stated of each public set, by the origin that its hand-labelled statements carry."""
+    manifest = tomllib.loads((datasets_dir / "sources.toml").read_text(encoding="utf-8"))
+    return {f"gold/{name}": entry["licence"] for name, entry in manifest["sources"].items()}
+
+
+def text_digest(text: str) -> str:
+    """Return the SHA-256 of a text in UTF-8, as stand-off records carry it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        where = f"{path.parent.name}/{path.name} line {number}"
+        try:
+            yield where, json.loads(line)
+        except json.JSONDecodeError as error:
+            raise CorpusError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Rebuild the corpus; see the manual at the head of this module."""
+    parser = argparse.ArgumentParser(prog="python -m training.corpora", description="Rebuild and check the corpus.")
+    parser.add_argument("--output", type=Path, default=Path("runs/corpus"), help="folder for the rebuilt corpus")
+    options = parser.parse_args(arguments)
+    try:
+        pack = data_pack_path()
+        if pack is None:
+            print(f"{DATA_PACK_VARIABLE} is not set: building from the project's own statements alone")
+        else:
+            print(f"checked {check_sources(pack)} files of the data pack against datasets/sources.toml")
+        corpus = load_corpus(("gold", "statements"), pack)
+    except CorpusError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    options.output.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        rows = corpus.split(split)
+        lines = (json.dumps(asdict(e), ensure_ascii=False) + "\n" for e in rows)
+        (options.output / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+        counts = Counter(str(e.label) for e in rows)
+        print(
+            f"{split:5} {len(rows):5} statements: " + ", ".join(f"{label} {n}" for label, n in sorted(counts.items()))
+        )
+    print(f"no cluster and no near-duplicate stands in two splits; written to {options.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,132 @@
+"""Runs one experiment: learns, calibrates, bundles, measures on held-back statements, tracks, and names the champion.
+
+Manual
+------
+``python -m training.train --config experiments/tiny/config.toml`` runs on any CPU in minutes, without a data pack.
+``--set optimiser.epochs=1`` overrides a field; ``--resume`` goes on after the last finished epoch of the same run;
+``--publish FOLDER`` copies the finished bundle there. Runs and the MLflow store lie in ``runs/`` unless told otherwise.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from credence import load_scorer
+from credence.bundle import load_bundle
+from training.baselines import build_baseline
+from training.config import ConfigError, ExperimentConfig
+from training.corpora import CorpusError, data_pack_path, load_corpus
+from training.evaluation import Predictions, gold_columns, measure, predict_with_scorer
+from training.fine_tuning import Session, fine_tune_bundle
+from training.loop import mixed_precision
+from training.metrics import Interval, macro_f1
+from training.report import breakdown_table, outcome_table, write_plots
+from training.splits import LeakError
+from training.tracking import BUNDLE_ARTIFACT, champion_bundle, register_champion, tracked_run
+
+RUNS_DIR: Final = Path("runs")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one experiment; see the manual at the head of this module."""
+    options = _parser().parse_args(arguments)
+    try:
+        config = ExperimentConfig.from_toml(options.config, options.set)
+        corpus = load_corpus(config.data.origins, data_pack_path())
+    except (ConfigError, CorpusError, LeakError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if corpus.main_origin == "statements/":
+        print("learning from the project's own statements alone: no data pack, or the recipe leaves it out")
+    folder = options.runs / config.name
+    if not options.resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    uri = options.tracking_uri or f"sqlite:///{options.runs / 'mlflow.db'}"
+    tags = {"model": config.model, "config": str(options.config)}
+    with tracked_run(config.name, uri, options.runs / "artifacts", tags) as run:
+        session = Session(config, corpus, folder, run)
+        _log_setup(session)
+        predictions = fine_tune_bundle(session) if config.model == "encoder" else _train_baseline(session)
+        figures = _log_results(session, predictions)
+        print(f"run {run.run_id}: macro-F1 on dev {figures['macro_f1']}")
+        if config.model == "encoder":
+            print(_challenge(session, uri, predictions))
+            if options.publish is not None:
+                shutil.copytree(folder / BUNDLE_ARTIFACT, options.publish, dirs_exist_ok=True)
+                print(f"bundle copied to {options.publish}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.train", description="Run one experiment from its recipe.")
+    parser.add_argument("--config", type=Path, required=True, help="the recipe, experiments/<name>/config.toml")
+    parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="override a field, may be given often")
+    parser.add_argument("--resume", action="store_true", help="go on after the last finished epoch")
+    parser.add_argument("--publish", type=Path, help="copy the finished bundle to this folder")
+    parser.add_argument("--runs", type=Path, default=RUNS_DIR, help="folder of runs and of the MLflow store")
+    parser.add_argument("--tracking-uri", help="an MLflow server or store in place of the local one")
+    return parser
+
+
+def _log_setup(session: Session) -> None:
+    config = session.config
+    flat: dict[str, object] = {}
+    for name, value in config.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{field}": v for field, v in value.items()})
+        else:
+            flat[name] = value
+    flat["resolved_precision"] = mixed_precision(config.optimiser)
+    flat["torch_threads"] = torch.get_num_threads()
+    session.run.log_params(flat)
+    for name, digest in session.corpus.digests.items():
+        session.run.log_data(name, digest, "evaluation" if name.startswith(("gold/dev", "gold/test")) else "training")
+
+
+def _train_baseline(session: Session) -> Predictions:
+    baseline = build_baseline(session.config)
+    baseline.fit(session.learned())
+    return Predictions(session.config.name, baseline.predict(session.dev), (True,) * len(session.dev))
+
+
+def _log_results(session: Session, predictions: Predictions) -> dict[str, Interval]:
+    figures = measure(predictions, session.dev)
+    flat = {f"dev_{n}{suffix}": value for n, i in figures.items() for suffix, value in _parts(i)}
+    session.run.log_metrics(flat)
+    report = session.folder / "report"
+    bundle = session.folder / BUNDLE_ARTIFACT
+    calibration = load_bundle(bundle).calibration if bundle.is_dir() else None
+    write_plots(predictions, session.dev, calibration, report)
+    tables = [breakdown_table(predictions, session.dev), outcome_table(predictions, session.dev)]
+    (report / "dev.md").write_text("\n\n".join(tables) + "\n", encoding="utf-8")
+    (report / "config.json").write_text(session.config.model_dump_json(indent=1), encoding="utf-8")
+    session.run.log_artifacts(report, "report")
+    if bundle.is_dir():
+        session.run.log_artifacts(bundle, BUNDLE_ARTIFACT)
+    return figures
+
+
+def _parts(interval: Interval) -> tuple[tuple[str, float], ...]:
+    return ("", interval.value), ("_low", interval.low), ("_high", interval.high)
+
+
+def _challenge(session: Session, uri: str, challenger: Predictions) -> str:
+    """Give the alias to this run's bundle if it beats the present champion on the same development statements."""
+    gold = gold_columns(session.dev)
+    ours = macro_f1(challenger.probabilities, gold)
+    with champion_bundle(uri) as folder:
+        if folder is not None:
+            champion = predict_with_scorer("champion", load_scorer(folder), session.dev)
+            theirs = macro_f1(champion.probabilities, gold)
+            if ours <= theirs:
+                return f"the champion stays: macro-F1 on dev {theirs:.4f}, this run {ours:.4f}"
+    return f"registered as version {register_champion(session.run, uri)} of credence, now champion"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
