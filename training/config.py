@@ -35,7 +35,11 @@ class EncoderConfig(_Section):
 
 
 class OptimiserConfig(_Section):
-    """How the weights are learned. ``lora_rank`` 0 means full fine-tuning."""
+    """How the weights are learned.
+
+    ``lora_rank`` 0 means full fine-tuning. The final weights are the mean over the last ``average_epochs`` epochs of
+    ``average_seeds`` runs that start from the same weights and see the statements in different orders.
+    """
 
     epochs: int = Field(default=4, ge=1)
     batch_size: int = Field(default=32, ge=1)
@@ -49,6 +53,7 @@ class OptimiserConfig(_Section):
     train_embeddings: bool = False
     lora_rank: int = Field(default=0, ge=0)
     average_seeds: int = Field(default=1, ge=1)
+    average_epochs: int = Field(default=1, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 

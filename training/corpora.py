@@ -15,12 +15,13 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from credence.labels import Outcome
-from training.splits import assign_split, check_no_leak
+from training.splits import LeakError, assign_split, check_no_leak
 
 DATASETS_DIR: Final = Path(__file__).parent.parent / "datasets"
 DATA_PACK_VARIABLE: Final = "CREDENCE_DATA"
@@ -88,7 +89,7 @@ def data_pack_path() -> Path | None:
 def load_corpus(origins: tuple[str, ...], data_pack: Path | None, *, datasets_dir: Path = DATASETS_DIR) -> Corpus:
     """Build the corpus of the origins asked for; gold needs a data pack and is left out without one.
 
-    Raises ``CorpusError`` at the first row that is not what its record says, or where two splits share a statement.
+    Raises ``CorpusError`` at the first row that is not what its record says, ``LeakError`` where splits share one.
     """
     examples: list[Example] = []
     digests: dict[str, str] = {}
@@ -108,9 +109,9 @@ def load_corpus(origins: tuple[str, ...], data_pack: Path | None, *, datasets_di
 
 def _read_statements(path: Path) -> Iterator[Example]:
     for where, row in _rows(path):
-        try:
+        with _expecting_fields(where):
             cluster = row["minimal_set"] or row["id"]
-            yield Example(
+            example = Example(
                 id=row["id"],
                 text=row["text"],
                 language=row["lang"],
@@ -121,33 +122,51 @@ def _read_statements(path: Path) -> Iterator[Example]:
                 cluster=cluster,
                 origin=f"statements/{path.stem}",
             )
-        except (KeyError, ValueError) as error:
-            raise CorpusError(f"{where}: {error!r}; expected the fields that datasets/README.md lists") from error
+        yield example
 
 
 def _join_gold(records: Path, texts: Path) -> Iterator[Example]:
-    found = {row["id"]: row["text"] for _, row in _rows(texts)}
+    found: dict[str, str] = {}
+    for where, row in _rows(texts):
+        with _expecting_fields(where):
+            found[row["id"]] = row["text"]
     for where, row in _rows(records):
-        text = found.get(row["id"])
-        if text is None:
-            raise CorpusError(f"{where}: the data pack's gold/{texts.name} has no row {row['id']}; get the pack anew")
-        digest = text_digest(text)
-        if digest != row["text_sha256"]:
-            raise CorpusError(
-                f"{where}: row {row['id']} of the data pack's gold/{texts.name} has a text with SHA-256 {digest}; "
-                f"the label was given to {row['text_sha256']}"
+        with _expecting_fields(where):
+            example = Example(
+                id=row["id"],
+                text=_text_of(row, found, where, texts.name),
+                language=row["lang"],
+                label=Outcome(row["label"]),
+                rule=row["rule"],
+                sure=row["sure"],
+                split=row["split"],
+                cluster=row["cluster"],
+                origin=f"gold/{row['origin']}",
             )
-        yield Example(
-            id=row["id"],
-            text=text,
-            language=row["lang"],
-            label=Outcome(row["label"]),
-            rule=row["rule"],
-            sure=row["sure"],
-            split=row["split"],
-            cluster=row["cluster"],
-            origin=f"gold/{row['origin']}",
+        yield example
+
+
+def _text_of(record: dict[str, Any], found: dict[str, str], where: str, file_name: str) -> str:
+    text = found.get(record["id"])
+    if text is None:
+        raise CorpusError(f"{where}: the data pack's gold/{file_name} has no row {record['id']}; get the pack anew")
+    digest = text_digest(text)
+    if digest != record["text_sha256"]:
+        raise CorpusError(
+            f"{where}: row {record['id']} of the data pack's gold/{file_name} has a text with SHA-256 {digest}; "
+            f"the label was given to {record['text_sha256']}"
         )
+    return text
+
+
+@contextmanager
+def _expecting_fields(where: str) -> Iterator[None]:
+    try:
+        yield
+    except CorpusError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorpusError(f"{where}: {error!r}; expected the fields that datasets/README.md lists") from error
 
 
 def check_sources(data_pack: Path, *, datasets_dir: Path = DATASETS_DIR) -> int:
@@ -177,12 +196,23 @@ def text_digest(text: str) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        where = f"{path.parent.name}/{path.name} line {number}"
+    name = f"{path.parent.name}/{path.name}"
+    try:
+        # Not splitlines: a text may hold U+2028 or U+0085, which end no line of a JSON Lines file.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError as error:
+        raise CorpusError(f"{name} is missing; get it anew") from error
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{name} is not UTF-8 at byte {error.start}; get it anew") from error
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        where = f"{name} line {number}"
         try:
-            yield where, json.loads(line)
+            row = json.loads(line)
         except json.JSONDecodeError as error:
             raise CorpusError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
+        yield where, row
 
 
 def _digest(path: Path) -> str:
@@ -202,7 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             print(f"checked {check_sources(pack)} files of the data pack against datasets/sources.toml")
         corpus = load_corpus(("gold", "statements"), pack)
-    except CorpusError as error:
+    except (CorpusError, LeakError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     options.output.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,9 @@
 """Fine-tunes an encoder and makes the bundle: learn, export, calibrate on held-back statements, compare, seal."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,16 +15,25 @@ from credence.language import SUPPORTED_LANGUAGES
 from credence.model_scorer import OutcomeModel
 from credence.normalise import normalise_text
 from training.config import ExperimentConfig
-from training.corpora import Corpus, Example
+from training.corpora import Corpus, Example, text_digest
 from training.encoders import PretrainedEncoder, load_encoder
 from training.evaluation import Predictions, gold_columns, measure, predict_with_scorer
-from training.export import check_agreement, write_network
+from training.export import compare_logits, write_network
 from training.fit_calibration import cross_fitted, fit_calibration
-from training.loop import EncodedStatements, encode_texts, predict_logits, train_classifier
+from training.loop import (
+    EncodedStatements,
+    encode_texts,
+    is_main_process,
+    predict_logits,
+    train_classifier,
+    wait_for_all_processes,
+)
 from training.metrics import Floats, macro_f1
 from training.model import OutcomeClassifier, average_weights
 from training.report import write_card
 from training.tracking import BUNDLE_ARTIFACT, Run
+
+_WEIGHTS: Final = "weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +51,21 @@ class Session:
         return self.corpus.held_back("dev")
 
     def learned(self) -> list[Example]:
-        """Return the statements to learn from, cut to the number that the recipe allows."""
-        return self.corpus.learned()[: self.config.data.max_train_statements]
+        """Return the statements to learn from: all, or as many as the recipe allows, drawn evenly by their digest."""
+        learned, limit = self.corpus.learned(), self.config.data.max_train_statements
+        return learned if limit is None else sorted(learned, key=lambda e: text_digest(e.text))[:limit]
 
 
-def fine_tune_bundle(session: Session) -> Predictions:
-    """Fine-tune, bundle, calibrate, and return what the bundle says of the development statements."""
+def fine_tune_bundle(session: Session) -> Predictions | None:
+    """Fine-tune, bundle, calibrate, and return what the bundle says of the development statements.
+
+    Of several processes only the first makes the bundle; the others return null when training is over.
+    """
     config = session.config
     encoder = load_encoder(config.encoder.name, trim=config.encoder.trim)
     model = _fine_tune(session, encoder)
+    if not is_main_process():
+        return None
     paths = BundlePaths(session.folder / BUNDLE_ARTIFACT)
     write_network(model, encoder.tokenizer, paths)
     _calibrate_and_seal(session, encoder, paths)
@@ -59,29 +76,15 @@ def fine_tune_bundle(session: Session) -> Predictions:
 
 
 def _fine_tune(session: Session, encoder: PretrainedEncoder) -> OutcomeClassifier:
-    """Train once for each seed from the same start, and average the weights where there are several."""
+    """Train once for each seed from the same start, and average the weights of the last epochs of all of them."""
     config = session.config
-    examples, dev = session.learned(), session.dev
-    statements = EncodedStatements(
-        ids=tuple(_encode(config, encoder, examples, config.data.max_length_tokens)),
-        outcomes=tuple(OUTCOMES.index(e.label) for e in examples),
-        weights=tuple(config.data.toss_up_weight if e.sure == 1 else 1.0 for e in examples),
-    )
-    dev_ids = _encode(config, encoder, dev, config.bundle.max_length_tokens)
     torch.manual_seed(config.seed)
     model = OutcomeClassifier(encoder.model, config.optimiser.dropout)
     if config.optimiser.lora_rank:
         model.add_lora(config.optimiser.lora_rank)
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    finished = []
+    statements = _encode_learned(session, encoder)
     for turn in range(config.optimiser.average_seeds):
-
-        def report(epoch: int, loss: float, current: OutcomeClassifier, turn: int = turn) -> None:
-            figure = macro_f1(predict_logits(current, dev_ids).astype(np.float64), gold_columns(dev))
-            step = turn * config.optimiser.epochs + epoch
-            session.run.log_metrics({"train_loss": loss, "dev_macro_f1_torch": figure}, step)
-            print(f"seed {turn + 1}, epoch {epoch}: loss {loss:.4f}, macro-F1 on dev {figure:.4f}", flush=True)
-
         model.load_state_dict(start)
         train_classifier(
             model,
@@ -89,12 +92,42 @@ def _fine_tune(session: Session, encoder: PretrainedEncoder) -> OutcomeClassifie
             config.optimiser,
             seed=config.seed + turn,
             checkpoint_dir=session.folder / f"checkpoint-{turn}",
-            on_epoch=report,
+            on_epoch=_epoch_keeper(session, encoder, turn),
         )
-        finished.append({name: value.clone() for name, value in model.state_dict().items()})
-    model.load_state_dict(average_weights(finished))
+    wait_for_all_processes()
+    kept = sorted(session.folder.glob(f"{_WEIGHTS}-*.pt"))
+    model.load_state_dict(average_weights([torch.load(path, weights_only=True) for path in kept]))
     model.merge_lora()
     return model.eval()
+
+
+def _encode_learned(session: Session, encoder: PretrainedEncoder) -> EncodedStatements:
+    config, examples = session.config, session.learned()
+    return EncodedStatements(
+        ids=tuple(_encode(config, encoder, examples, config.data.max_length_tokens)),
+        outcomes=tuple(OUTCOMES.index(e.label) for e in examples),
+        weights=tuple(config.data.toss_up_weight if e.sure == 1 else 1.0 for e in examples),
+    )
+
+
+def _epoch_keeper(
+    session: Session, encoder: PretrainedEncoder, turn: int
+) -> Callable[[int, float, OutcomeClassifier], None]:
+    """Return what happens after each epoch: the figure on dev is recorded, and weights to average are kept on disk."""
+    config, dev = session.config, session.dev
+    dev_ids = _encode(config, encoder, dev, config.bundle.max_length_tokens)
+
+    def keep(epoch: int, loss: float, model: OutcomeClassifier) -> None:
+        if not is_main_process():
+            return
+        figure = macro_f1(predict_logits(model, dev_ids).astype(np.float64), gold_columns(dev))
+        step = turn * config.optimiser.epochs + epoch
+        session.run.log_metrics({"train_loss": loss, "dev_macro_f1_torch": figure}, step)
+        print(f"seed {turn + 1}, epoch {epoch}: loss {loss:.4f}, macro-F1 on dev {figure:.4f}", flush=True)
+        if epoch > config.optimiser.epochs - config.optimiser.average_epochs:
+            torch.save(model.state_dict(), session.folder / f"{_WEIGHTS}-{turn}-{epoch}.pt")
+
+    return keep
 
 
 def _encode(
@@ -140,8 +173,11 @@ def _compare_with_torch(
     session: Session, model: OutcomeClassifier, encoder: PretrainedEncoder, paths: BundlePaths
 ) -> None:
     dev_ids = _encode(session.config, encoder, session.dev, session.config.bundle.max_length_tokens)
-    torch_logits, bundle_logits = predict_logits(model, dev_ids), _bundle_logits(session, paths)
-    agreement = check_agreement(bundle_logits.argmax(1), torch_logits.argmax(1))
-    gap = float(np.abs(torch_logits - bundle_logits).max())
-    session.run.log_metrics({"bundle_agreement": agreement, "bundle_max_logit_difference": gap})
-    print(f"bundle and torch model: same outcome on {agreement:.2%} of dev, logits within {gap:.3f}")
+    comparison = compare_logits(_bundle_logits(session, paths), predict_logits(model, dev_ids).astype(np.float64))
+    session.run.log_metrics(
+        {"bundle_agreement": comparison.agreement, "bundle_max_score_gap": comparison.max_score_gap}
+    )
+    print(
+        f"bundle and torch model: same outcome on {comparison.agreement:.2%} of dev, "
+        f"uncalibrated scores within {comparison.max_score_gap:.3f}"
+    )

@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from sklearn.metrics import log_loss
 
 from credence.calibration import Calibration, ReliabilityBin, Scaling
 from credence.labels import OUTCOMES
@@ -27,7 +26,8 @@ def fit_scaling(logits: Floats, gold: Ints) -> Scaling:
         weights, biases = np.exp(parameters[:n]), parameters[n:]
         probabilities = Scaling(tuple(weights), tuple(biases)).apply(logits)
         ridge = _RIDGE * (np.square(parameters[:n] - parameters[:n].mean()).sum() + np.square(biases).sum())
-        return float(log_loss(gold, probabilities, labels=range(n)) + ridge)
+        of_truth = probabilities[np.arange(len(gold)), gold]
+        return float(ridge - np.log(np.maximum(of_truth, np.finfo(np.float64).tiny)).mean())
 
     found = minimize(objective, np.zeros(2 * n), method="L-BFGS-B")
     return Scaling(tuple(map(float, np.exp(found.x[:n]))), tuple(map(float, found.x[n:])))

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
@@ -47,6 +47,16 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], *, prefix: str, max
     """Return the token ids of each text, cut at ``max_length`` tokens."""
     tokenizer.enable_truncation(max_length)
     return [tuple(e.ids) for e in tokenizer.encode_batch([prefix + text for text in texts])]
+
+
+def is_main_process() -> bool:
+    """Return whether this process, of one or many, is the one that measures and writes."""
+    return bool(PartialState().is_main_process)
+
+
+def wait_for_all_processes() -> None:
+    """Wait until every process of the run has come this far."""
+    PartialState().wait_for_everyone()
 
 
 def has_fast_bfloat16() -> bool:
@@ -87,11 +97,12 @@ def train_classifier(
         prepared.train()
         losses: list[float] = []
         batches = list(_batches(statements, config.batch_size, seed * 1000 + epoch))
-        own = batches[accelerator.process_index :: accelerator.num_processes]
+        # As many batches for each process: one that had one more would wait for the others for ever.
+        own = batches[accelerator.process_index :: accelerator.num_processes][
+            : len(batches) // accelerator.num_processes
+        ]
         for batch in tqdm(own, desc=f"epoch {epoch}/{config.epochs}", disable=None, leave=False):
-            with accelerator.autocast():
-                embeddings = accelerator.unwrap_model(prepared).embed(batch.ids.to(accelerator.device))
-                logits = prepared(embeddings, batch.mask.to(accelerator.device))
+            logits = prepared(batch.ids.to(accelerator.device), batch.mask.to(accelerator.device))
             loss = _loss(logits.float(), batch, config.label_smoothing)
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(prepared.parameters(), 1.0)
@@ -99,15 +110,16 @@ def train_classifier(
             scheduler.step()
             optimiser.zero_grad()
             losses.append(loss.item())
-        _save(accelerator, checkpoint_dir, epoch)
+        # Before the checkpoint: whoever is interrupted in here meets the same epoch again.
         on_epoch(epoch, float(np.mean(losses)), accelerator.unwrap_model(prepared))
-    # Without the autocast that accelerate wraps around forward: what is exported must not carry this device's precision.
+        _save(accelerator, checkpoint_dir, epoch)
+    # Without the autocast that accelerate wraps around forward: what is exported is in full precision.
     accelerator.unwrap_model(prepared, keep_fp32_wrapper=False).float().cpu().eval()
 
 
 def predict_logits(model: OutcomeClassifier, ids: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:
     """Return the logits (n, n_outcomes) of each statement, in the order given, in the model's own precision."""
-    return _in_batches(model, ids, model.logits_of_ids)
+    return _in_batches(model, ids, model)
 
 
 def embed_texts(model: OutcomeClassifier, ids: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:

@@ -31,7 +31,11 @@ class OutcomeClassifier(nn.Module):
         if isinstance(self.encoder, PeftModel):
             self.encoder = self.encoder.merge_and_unload()
 
-    def forward(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Turn token ids (n, length) and their mask into logits (n, n_outcomes)."""
+        return self.logits_of_embeddings(self.embed(ids), mask)
+
+    def logits_of_embeddings(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         """Turn word embeddings (n, length, hidden) and a mask (n, length) into logits (n, n_outcomes)."""
         logits: Tensor = self.head(self.dropout(self.pool(embeddings, mask)))
         return logits
@@ -46,10 +50,6 @@ class OutcomeClassifier(nn.Module):
         """Look up the word embeddings of ids (n, length)."""
         embeddings: Tensor = self.encoder.get_input_embeddings()(ids)
         return embeddings
-
-    def logits_of_ids(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Turn token ids (n, length) and their mask into logits (n, n_outcomes)."""
-        return self.forward(self.embed(ids), mask)
 
 
 def average_weights(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -45,6 +45,25 @@ class Run(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class NullRun:
+    """Records nothing: for the processes of a run that leave the writing to the first."""
+
+    run_id: str = "untracked"
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Drop the settings."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Drop the figures."""
+
+    def log_data(self, name: str, digest: str, context: str) -> None:
+        """Drop the digest."""
+
+    def log_artifacts(self, folder: Path, name: str) -> None:
+        """Drop the folder."""
+
+
+@dataclass(frozen=True, slots=True)
 class MlflowRun:
     """Records in MLflow."""
 

@@ -3,11 +3,15 @@
 Manual
 ------
 ``python -m training.train --config experiments/tiny/config.toml`` runs on any CPU in minutes, without a data pack.
+``accelerate launch --num_processes 2 -m training.train --config ...`` trains on several devices.
 ``--set optimiser.epochs=1`` overrides a field; ``--resume`` goes on after the last finished epoch of the same run;
 ``--publish FOLDER`` copies the finished bundle there. Runs and the MLflow store lie in ``runs/`` unless told otherwise.
 """
 
 import argparse
+import importlib.metadata
+import json
+import platform
 import shutil
 import sys
 from pathlib import Path
@@ -22,11 +26,11 @@ from training.config import ConfigError, ExperimentConfig
 from training.corpora import CorpusError, data_pack_path, load_corpus
 from training.evaluation import Predictions, gold_columns, measure, predict_with_scorer
 from training.fine_tuning import Session, fine_tune_bundle
-from training.loop import mixed_precision
+from training.loop import is_main_process, mixed_precision, wait_for_all_processes
 from training.metrics import Interval, macro_f1
 from training.report import breakdown_table, outcome_table, write_plots
 from training.splits import LeakError
-from training.tracking import BUNDLE_ARTIFACT, champion_bundle, register_champion, tracked_run
+from training.tracking import BUNDLE_ARTIFACT, NullRun, champion_bundle, register_champion, tracked_run
 
 RUNS_DIR: Final = Path("runs")
 
@@ -43,23 +47,35 @@ def main(arguments: list[str] | None = None) -> int:
     if corpus.main_origin == "statements/":
         print("learning from the project's own statements alone: no data pack, or the recipe leaves it out")
     folder = options.runs / config.name
-    if not options.resume:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    if is_main_process():
+        if not options.resume:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    wait_for_all_processes()
     uri = options.tracking_uri or f"sqlite:///{options.runs / 'mlflow.db'}"
+    if not is_main_process():
+        fine_tune_bundle(Session(config, corpus, folder, NullRun()))
+        return 0
     tags = {"model": config.model, "config": str(options.config)}
     with tracked_run(config.name, uri, options.runs / "artifacts", tags) as run:
-        session = Session(config, corpus, folder, run)
-        _log_setup(session)
-        predictions = fine_tune_bundle(session) if config.model == "encoder" else _train_baseline(session)
-        figures = _log_results(session, predictions)
-        print(f"run {run.run_id}: macro-F1 on dev {figures['macro_f1']}")
-        if config.model == "encoder":
-            print(_challenge(session, uri, predictions))
-            if options.publish is not None:
-                shutil.copytree(folder / BUNDLE_ARTIFACT, options.publish, dirs_exist_ok=True)
-                print(f"bundle copied to {options.publish}")
+        _run_tracked(Session(config, corpus, folder, run), uri, options.publish)
     return 0
+
+
+def _run_tracked(session: Session, uri: str, publish: Path | None) -> None:
+    """Learn, record what came of it, and let a new bundle challenge the champion."""
+    _log_setup(session)
+    fine_tunes = session.config.model == "encoder"
+    predictions = fine_tune_bundle(session) if fine_tunes else _train_baseline(session)
+    if predictions is None:
+        return
+    figures = _log_results(session, predictions)
+    print(f"run {session.run.run_id}: macro-F1 on dev {figures['macro_f1']}")
+    if fine_tunes:
+        print(_challenge(session, uri, predictions))
+        if publish is not None:
+            shutil.copytree(session.folder / BUNDLE_ARTIFACT, publish, dirs_exist_ok=True)
+            print(f"bundle copied to {publish}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,10 +121,20 @@ def _log_results(session: Session, predictions: Predictions) -> dict[str, Interv
     tables = [breakdown_table(predictions, session.dev), outcome_table(predictions, session.dev)]
     (report / "dev.md").write_text("\n\n".join(tables) + "\n", encoding="utf-8")
     (report / "config.json").write_text(session.config.model_dump_json(indent=1), encoding="utf-8")
+    (report / "environment.json").write_text(json.dumps(_environment(), indent=1), encoding="utf-8")
     session.run.log_artifacts(report, "report")
     if bundle.is_dir():
         session.run.log_artifacts(bundle, BUNDLE_ARTIFACT)
     return figures
+
+
+def _environment() -> dict[str, object]:
+    packages = {d.name: d.version for d in importlib.metadata.distributions()}
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "packages": dict(sorted(packages.items())),
+    }
 
 
 def _parts(interval: Interval) -> tuple[tuple[str, float], ...]:

@@ -16,6 +16,8 @@ from credence.language import SUPPORTED_LANGUAGES
 
 WORD_BOUNDARY: Final = "▁"
 COMMON_WORDS: Final = 120_000
+# Modifier letters for the sake of U+02BC, the apostrophe of Ukrainian spelling, which Unicode counts as a letter.
+_KEPT_LETTERS: Final = ("LATIN", "CYRILLIC", "GREEK", "MODIFIER LETTER")
 
 
 def kept_piece_ids(tokenizer: Tokenizer) -> list[int]:
@@ -80,5 +82,5 @@ def _batches(items: Iterable[str], size: int) -> Iterable[list[str]]:
 def _is_basic(piece: str) -> bool:
     text = piece.removeprefix(WORD_BOUNDARY)
     if len(text) <= 1:
-        return not text or not text.isalpha() or unicodedata.name(text, "").startswith(("LATIN", "CYRILLIC", "GREEK"))
+        return not text or not text.isalpha() or unicodedata.name(text, "").startswith(_KEPT_LETTERS)
     return not any(c.isalpha() or unicodedata.category(c).startswith("M") for c in text)
