@@ -9,6 +9,7 @@ from typing import Any, Final
 from credence.calibration import Calibration
 from credence.errors import BundleError
 from credence.labels import CODEBOOK_VERSION, OUTCOMES
+from credence.language import SUPPORTED_LANGUAGES
 
 FORMAT_VERSION: Final = 1
 MANIFEST_NAME: Final = "manifest.json"
@@ -119,6 +120,11 @@ def load_bundle(root: Path) -> Bundle:
         calibration = Calibration.from_json(paths.calibration.read_text(encoding="utf-8"))
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{paths.calibration.name} is not a calibration: {error}") from error
+    missing = [code for code in manifest.languages if code not in calibration.set_thresholds]
+    if missing:
+        raise BundleError(
+            f"{paths.calibration.name} has no set threshold for {', '.join(missing)}; fit it on every language"
+        )
     return Bundle(paths, manifest, calibration, hashlib.sha256(raw).hexdigest())
 
 
@@ -126,7 +132,8 @@ def _parse_manifest(raw: bytes) -> Manifest:
     try:
         content: dict[str, Any] = json.loads(raw)
         lists = {name: tuple(content[name]) for name in ("outcomes", "languages")}
-        return Manifest(**{**content, **lists})
+        tables = {name: dict(content[name]) for name in ("data_digests", "file_digests")}
+        return Manifest(**{**content, **lists, **tables})
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{MANIFEST_NAME} is not a manifest of format {FORMAT_VERSION}: {error}") from error
 
@@ -135,6 +142,7 @@ def _check_promises(manifest: Manifest) -> None:
     expected = {
         "format_version": FORMAT_VERSION,
         "outcomes": tuple(OUTCOMES),
+        "languages": SUPPORTED_LANGUAGES,
         "codebook_version": CODEBOOK_VERSION,
     }
     for name, value in expected.items():

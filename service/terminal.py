@@ -26,8 +26,8 @@ def print_document(console: Console, text: str, document: DocumentScore) -> None
     table = Table(header_style="bold", expand=False)
     table.add_column("#", justify="right")
     table.add_column("Label", max_width=22)
-    table.add_column("Confidence", justify="right")
-    table.add_column("Language")
+    table.add_column("Conf.", justify="right")
+    table.add_column("Lang.")
     table.add_column("Statement", ratio=1, overflow="fold")
     for number, score in enumerate(document.statements, start=1):
         statement = Text(text[score.start_char : score.end_char])

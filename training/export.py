@@ -23,7 +23,7 @@ from credence.model_scorer import EMBEDDING_KEY, constant_key
 from training.metrics import Floats
 from training.model import OutcomeClassifier
 
-MAX_SCORE_GAP: Final = 0.05
+MAX_SCORE_GAP: Final = 0.1
 # Smaller constants (norms, biases, the head) are stored as they are: they weigh little and every outcome hangs on them.
 _MIN_QUANTISED_VALUES: Final = 16_384
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
@@ -32,8 +31,6 @@ from training.metrics import Floats, macro_f1
 from training.model import OutcomeClassifier, average_weights
 from training.report import write_card
 from training.tracking import BUNDLE_ARTIFACT, Run
-
-_WEIGHTS: Final = "weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +92,22 @@ def _fine_tune(session: Session, encoder: PretrainedEncoder) -> OutcomeClassifie
             on_epoch=_epoch_keeper(session, encoder, turn),
         )
     wait_for_all_processes()
-    kept = sorted(session.folder.glob(f"{_WEIGHTS}-*.pt"))
+    kept = [
+        _weights_path(session, turn, epoch) for turn in range(config.optimiser.average_seeds) for epoch in _kept(config)
+    ]
     model.load_state_dict(average_weights([torch.load(path, weights_only=True) for path in kept]))
     model.merge_lora()
     return model.eval()
+
+
+def _kept(config: ExperimentConfig) -> range:
+    """Return the epochs whose weights are averaged."""
+    epochs = config.optimiser.epochs
+    return range(max(1, epochs - config.optimiser.average_epochs + 1), epochs + 1)
+
+
+def _weights_path(session: Session, turn: int, epoch: int) -> Path:
+    return session.folder / f"weights-{turn}-{epoch}.pt"
 
 
 def _encode_learned(session: Session, encoder: PretrainedEncoder) -> EncodedStatements:
@@ -124,8 +133,8 @@ def _epoch_keeper(
         step = turn * config.optimiser.epochs + epoch
         session.run.log_metrics({"train_loss": loss, "dev_macro_f1_torch": figure}, step)
         print(f"seed {turn + 1}, epoch {epoch}: loss {loss:.4f}, macro-F1 on dev {figure:.4f}", flush=True)
-        if epoch > config.optimiser.epochs - config.optimiser.average_epochs:
-            torch.save(model.state_dict(), session.folder / f"{_WEIGHTS}-{turn}-{epoch}.pt")
+        if epoch in _kept(config):
+            torch.save(model.state_dict(), _weights_path(session, turn, epoch))
 
     return keep
 

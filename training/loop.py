@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,15 +202,25 @@ def _pad(rows: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
 
 
 def _save(accelerator: Accelerator, folder: Path, epoch: int) -> None:
-    accelerator.save_state(str(folder / "state"))
+    """Write the state of an epoch beside that of the one before, point to it, and only then drop the old one."""
+    accelerator.save_state(str(folder / _state_name(epoch)))
     if accelerator.is_main_process:
-        (folder / _PROGRESS_FILE).write_text(json.dumps({"epoch": epoch}), encoding="utf-8")
+        pointer = folder / f"{_PROGRESS_FILE}.new"
+        pointer.write_text(json.dumps({"epoch": epoch}), encoding="utf-8")
+        pointer.replace(folder / _PROGRESS_FILE)
+        shutil.rmtree(folder / _state_name(epoch - 1), ignore_errors=True)
     accelerator.wait_for_everyone()
 
 
 def _resume(accelerator: Accelerator, folder: Path) -> int:
+    """Load the last whole state, if there is one, and return its epoch or 0."""
     progress = folder / _PROGRESS_FILE
     if not progress.is_file():
         return 0
-    accelerator.load_state(str(folder / "state"))
-    return int(json.loads(progress.read_text(encoding="utf-8"))["epoch"])
+    epoch = int(json.loads(progress.read_text(encoding="utf-8"))["epoch"])
+    accelerator.load_state(str(folder / _state_name(epoch)))
+    return epoch
+
+
+def _state_name(epoch: int) -> str:
+    return f"state-{epoch}"

@@ -19,6 +19,9 @@ class OutcomeClassifier(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
+        for module in encoder.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = dropout
         self.head = nn.Linear(encoder.config.hidden_size, len(OUTCOMES))
 
     def add_lora(self, rank: int) -> None:

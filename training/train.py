@@ -54,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
     wait_for_all_processes()
     uri = options.tracking_uri or f"sqlite:///{options.runs / 'mlflow.db'}"
     if not is_main_process():
-        fine_tune_bundle(Session(config, corpus, folder, NullRun()))
+        if config.model == "encoder":
+            fine_tune_bundle(Session(config, corpus, folder, NullRun()))
         return 0
     tags = {"model": config.model, "config": str(options.config)}
     with tracked_run(config.name, uri, options.runs / "artifacts", tags) as run:

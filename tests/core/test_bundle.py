@@ -115,6 +115,7 @@ def test_a_manifest_with_an_unknown_field_is_refused_naming_it(bundle_copy: Bund
         ("codebook_version", CODEBOOK_VERSION - 1),
         ("outcomes", [str(outcome) for outcome in reversed(OUTCOMES)]),
         ("outcomes", [str(outcome) for outcome in OUTCOMES[:3]]),
+        ("languages", ["en", "uk"]),
     ],
 )
 def test_a_bundle_made_for_another_version_is_refused(bundle_copy: BundlePaths, name: str, value: object) -> None:
