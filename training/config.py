@@ -18,12 +18,16 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """Which statements are learned from, and how long they may be."""
+    """Which statements are learned from, how long they may be, and how much some of them weigh in the loss.
+
+    ``own_weight`` is that of the project's own statements beside gold, ``toss_up_weight`` that of unsure labels.
+    """
 
     origins: tuple[Literal["gold", "statements"], ...] = ("gold", "statements")
     max_length_tokens: int = Field(default=128, ge=8, le=512)
     max_train_statements: int | None = Field(default=None, ge=20)
     toss_up_weight: float = Field(default=1.0, gt=0, le=1)
+    own_weight: float = Field(default=1.0, gt=0, le=1)
 
 
 class EncoderConfig(_Section):

@@ -26,6 +26,8 @@ from training.splits import LeakError, assign_split, check_no_leak
 DATASETS_DIR: Final = Path(__file__).parent.parent / "datasets"
 DATA_PACK_VARIABLE: Final = "CREDENCE_DATA"
 SPLITS: Final = ("train", "dev", "test")
+OWN_ORIGIN: Final = "statements/"
+GOLD_ORIGIN: Final = "gold/"
 
 
 class CorpusError(ValueError):
@@ -61,11 +63,12 @@ class Corpus:
     @property
     def main_origin(self) -> str:
         """Return the origin on which choices are made and figures reported: gold where the corpus has it."""
-        return "gold/" if any(e.origin.startswith("gold/") for e in self.examples) else "statements/"
+        has_gold = any(e.origin.startswith(GOLD_ORIGIN) for e in self.examples)
+        return GOLD_ORIGIN if has_gold else OWN_ORIGIN
 
     def learned(self) -> list[Example]:
         """Return the examples to learn from. Beside gold, our own development statements are free to be learned too."""
-        own = self.split("dev", origin_prefix="statements/") if self.main_origin == "gold/" else []
+        own = self.split("dev", origin_prefix=OWN_ORIGIN) if self.main_origin == GOLD_ORIGIN else []
         return [*self.split("train"), *own]
 
     def held_back(self, split: str) -> list[Example]:
@@ -120,7 +123,7 @@ def _read_statements(path: Path) -> Iterator[Example]:
                 sure=3,
                 split=assign_split(cluster),
                 cluster=cluster,
-                origin=f"statements/{path.stem}",
+                origin=f"{OWN_ORIGIN}{path.stem}",
             )
         yield example
 
@@ -141,7 +144,7 @@ def _join_gold(records: Path, texts: Path) -> Iterator[Example]:
                 sure=row["sure"],
                 split=row["split"],
                 cluster=row["cluster"],
-                origin=f"gold/{row['origin']}",
+                origin=f"{GOLD_ORIGIN}{row['origin']}",
             )
         yield example
 
@@ -187,7 +190,7 @@ def check_sources(data_pack: Path, *, datasets_dir: Path = DATASETS_DIR) -> int:
 def source_licences(*, datasets_dir: Path = DATASETS_DIR) -> dict[str, str]:
     """Return the licence as stated of each public set, by the origin that its hand-labelled statements carry."""
     manifest = tomllib.loads((datasets_dir / "sources.toml").read_text(encoding="utf-8"))
-    return {f"gold/{name}": entry["licence"] for name, entry in manifest["sources"].items()}
+    return {f"{GOLD_ORIGIN}{name}": entry["licence"] for name, entry in manifest["sources"].items()}
 
 
 def text_digest(text: str) -> str:

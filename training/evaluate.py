@@ -19,7 +19,7 @@ from credence.bundle import default_bundle_path, load_bundle
 from credence.errors import BundleError
 from training.baselines import build_baseline
 from training.config import ExperimentConfig, ModelKind
-from training.corpora import Corpus, CorpusError, Example, data_pack_path, load_corpus
+from training.corpora import GOLD_ORIGIN, OWN_ORIGIN, Corpus, CorpusError, Example, data_pack_path, load_corpus
 from training.evaluation import Predictions, predict_with_scorer
 from training.metrics import RESAMPLES
 from training.report import breakdown_table, comparison_table, outcome_table, write_plots
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--bundle", type=Path, action="append", help="a bundle folder; by default the shipped one")
     parser.add_argument("--split", choices=("dev", "test"), default="dev", help="test only for a model that is to ship")
-    parser.add_argument("--origin", choices=("gold/", "statements/"), help="measure on this origin alone")
+    parser.add_argument("--origin", choices=(GOLD_ORIGIN, OWN_ORIGIN), help="measure on this origin alone")
     parser.add_argument("--baselines", action="store_true", help="learn every baseline and print it beside the bundle")
     parser.add_argument("--output", type=Path, help="folder for the report and its plots")
     return parser

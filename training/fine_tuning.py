@@ -14,7 +14,7 @@ from credence.language import SUPPORTED_LANGUAGES
 from credence.model_scorer import OutcomeModel
 from credence.normalise import normalise_text
 from training.config import ExperimentConfig
-from training.corpora import Corpus, Example, text_digest
+from training.corpora import OWN_ORIGIN, Corpus, Example, text_digest
 from training.encoders import PretrainedEncoder, load_encoder
 from training.evaluation import Predictions, gold_columns, measure, predict_with_scorer
 from training.export import compare_logits, write_network
@@ -115,8 +115,13 @@ def _encode_learned(session: Session, encoder: PretrainedEncoder) -> EncodedStat
     return EncodedStatements(
         ids=tuple(_encode(config, encoder, examples, config.data.max_length_tokens)),
         outcomes=tuple(OUTCOMES.index(e.label) for e in examples),
-        weights=tuple(config.data.toss_up_weight if e.sure == 1 else 1.0 for e in examples),
+        weights=tuple(_weight(config, e) for e in examples),
     )
+
+
+def _weight(config: ExperimentConfig, example: Example) -> float:
+    certainty = config.data.toss_up_weight if example.sure == 1 else 1.0
+    return certainty * (config.data.own_weight if example.origin.startswith(OWN_ORIGIN) else 1.0)
 
 
 def _epoch_keeper(

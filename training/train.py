@@ -23,7 +23,7 @@ from credence import load_scorer
 from credence.bundle import load_bundle
 from training.baselines import build_baseline
 from training.config import ConfigError, ExperimentConfig
-from training.corpora import CorpusError, data_pack_path, load_corpus
+from training.corpora import OWN_ORIGIN, CorpusError, data_pack_path, load_corpus
 from training.evaluation import Predictions, gold_columns, measure, predict_with_scorer
 from training.fine_tuning import Session, fine_tune_bundle
 from training.loop import is_main_process, mixed_precision, wait_for_all_processes
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ConfigError, CorpusError, LeakError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if corpus.main_origin == "statements/":
+    if corpus.main_origin == OWN_ORIGIN:
         print("learning from the project's own statements alone: no data pack, or the recipe leaves it out")
     folder = options.runs / config.name
     if is_main_process():
