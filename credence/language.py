@@ -19,6 +19,7 @@ _SHORT_LETTERS: Final = 20
 
 _NOISE: Final = re.compile(r"(?:https?://|www\.|t\.me/)\S+|[@#]\w+|<[^<>]{1,200}>|[\ud800-\udfff\x00-\x1f\x7f-\x9f]")
 _WORD: Final = re.compile(r"[^\W\d_]+")
+_ABBREVIATION: Final = re.compile(r"\b[^\W\d_]{1,3}\.(?=[\s,])|\d+")
 _HARD_SIGN_BEFORE_CONSONANT: Final = re.compile(r"ъ(?=[бвгджзклмнпрстфхцчшщ])")
 
 _UKRAINIAN_LETTERS: Final = frozenset("ґєії")
@@ -55,6 +56,12 @@ def detect_language(text: str) -> str | None:
     if 2 * cyrillic >= latin:
         return _detect_cyrillic(sample, [char for char in letters if "Ѐ" <= char <= "ԯ"])
     return _detect_latin(sample, latin)
+
+
+def is_telling(text: str) -> bool:
+    """Return whether a text has a letter that only one of Ukrainian and Russian has, or letters of another script."""
+    letters = [char for char in text.lower() if char.isalpha()]
+    return any(char not in _SHARED_LETTERS for char in letters)
 
 
 @functools.cache
@@ -94,7 +101,8 @@ def _detect_cyrillic(sample: str, letters: list[str]) -> str | None:
     is_told = not russian and len(ukrainian) >= max(1.0, _UKRAINIAN_SHARE * len(letters))
     if is_told and any(char != "і" for char in ukrainian):
         return "uk"
-    probabilities = _probabilities(sample)
+    # Abbreviations such as "г." and "ул." make a Russian line look Bulgarian to the model.
+    probabilities = _probabilities(" ".join(_ABBREVIATION.sub(" ", sample).split()) or sample)
     pair = {code: probabilities.get(code, 0.0) for code in ("uk", "ru")}
     other = max((p for code, p in probabilities.items() if code not in SUPPORTED_LANGUAGES), default=0.0)
     if len(letters) >= _SHORT_LETTERS and other > sum(pair.values()):

@@ -12,14 +12,14 @@ from credence.bundle import Bundle
 from credence.calibration import Calibration
 from credence.errors import InvalidTextError
 from credence.labels import OUTCOMES, Outcome, Reason
-from credence.language import detect_language, require_language
+from credence.language import detect_language, is_telling, require_language
 from credence.model_scorer import Logits, OutcomeModel
 from credence.normalise import Normalised, check_text, normalise_text
 from credence.scoring import DocumentScore, ModelInfo, StatementScore, roll_up
 from credence.sentences import split_statements
 
 MIN_WORDS: Final = 3
-# Below this length the language of a line is less certain than that of the document around it.
+# Below this length Ukrainian and Russian are told apart by the document around a line better than by the line.
 _OWN_LANGUAGE_CHARS: Final = 40
 _WORD: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
@@ -75,9 +75,9 @@ class StatementScorer:
         """Split a text into statements and score each; see ``credence.scoring.Scorer``."""
         check_text(text)
         around = require_language(language) if language is not None else detect_language(text)
-        spans = split_statements(text, language=around)
+        spans = split_statements(text, language=language)
         pieces = [text[span.start_char : span.end_char] for span in spans]
-        codes = [language or (around if len(piece) < _OWN_LANGUAGE_CHARS else None) for piece in pieces]
+        codes = [language or _language_from_context(piece, around) for piece in pieces]
         statements = tuple(
             replace(
                 score,
@@ -155,3 +155,9 @@ class StatementScorer:
             is_cut=is_cut,
             read_end_char=int(prepared.normal.offsets[read_chars]) if is_cut else len(prepared.text),
         )
+
+
+def _language_from_context(piece: str, around: str | None) -> str | None:
+    """Return the language of the document for a short line that could be Ukrainian as well as Russian, else null."""
+    is_open = len(piece) < _OWN_LANGUAGE_CHARS and not is_telling(piece)
+    return around if is_open and around in ("uk", "ru") else None

@@ -23,7 +23,7 @@ from credence import load_scorer
 from credence.bundle import load_bundle
 from training.baselines import build_baseline
 from training.config import ConfigError, ExperimentConfig
-from training.corpora import OWN_ORIGIN, CorpusError, data_pack_path, load_corpus
+from training.corpora import GOLD_ORIGIN, OWN_ORIGIN, CorpusError, data_pack_path, load_corpus
 from training.evaluation import Predictions, gold_columns, measure, predict_with_scorer
 from training.fine_tuning import Session, fine_tune_bundle
 from training.loop import is_main_process, mixed_precision, wait_for_all_processes
@@ -129,6 +129,10 @@ def _log_results(session: Session, predictions: Predictions) -> dict[str, Interv
     return figures
 
 
+def _learned_from_gold(bundle: Path) -> bool:
+    return any(name.startswith(GOLD_ORIGIN) for name in load_bundle(bundle).manifest.data_digests)
+
+
 def _environment() -> dict[str, object]:
     packages = {d.name: d.version for d in importlib.metadata.distributions()}
     return {
@@ -148,6 +152,8 @@ def _challenge(session: Session, uri: str, challenger: Predictions) -> str:
     ours = macro_f1(challenger.probabilities, gold)
     with champion_bundle(uri) as folder:
         if folder is not None:
+            if session.corpus.main_origin == OWN_ORIGIN and _learned_from_gold(folder):
+                return "the champion stays: it learned from gold, whose development statements this run did not have"
             champion = predict_with_scorer("champion", load_scorer(folder), session.dev)
             theirs = macro_f1(champion.probabilities, gold)
             if ours <= theirs:

@@ -117,3 +117,10 @@ def test_an_unknown_code_is_refused_naming_the_allowed_ones_only(code: str) -> N
     with pytest.raises(UnknownLanguageError, match="en, uk, ru") as caught:
         require_language(code)
     assert not code or code not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["В 2024 г. в г. Туле на ул. Ленина, д. 5, построили дом.", "В 2023 г. в г. Москве открыли 5 школ."]
+)
+def test_abbreviations_do_not_make_a_russian_line_foreign(text: str) -> None:
+    assert detect_language(text) == "ru"

@@ -294,3 +294,13 @@ def test_fewer_threads_give_the_same_scores(scorer: Scorer) -> None:
     single = credence.load_scorer(inference_threads=1)
     for first, second in zip(single.score_statements(MIXED), scorer.score_statements(MIXED), strict=True):
         assert_same(first, second)
+
+
+def test_each_line_of_a_document_has_its_own_language(scorer: Scorer) -> None:
+    text = (
+        "The mayor resigned on Monday. Councillors voted for a new budget. "
+        "Мер Києва пішов у відставку в понеділок після скандалу. Рада проголосувала за закон. "
+        "Der Bürgermeister ist zurückgetreten. The bridge closed on Friday."
+    )
+    languages = [statement.language for statement in scorer.score_document(text).statements]
+    assert languages == ["en", "en", "uk", "uk", None, "en"]
