@@ -7,7 +7,7 @@ from typing import Final
 from credence.errors import InvalidTextError, UnknownLanguageError
 from credence.language import require_language
 from credence.normalise import check_text
-from service.errors import Fault, ProblemType, RefusedRequestError, language_fault, text_fault
+from service.errors import Fault, ProblemType, RefusedRequestError, language_fault, statements_fault, text_fault
 from service.schemas import DocumentRequest, StatementRequest
 from service.settings import Settings
 
@@ -17,8 +17,7 @@ _LONE_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 def admit_statements(statements: Sequence[StatementRequest], settings: Settings) -> None:
     """Let a list of statements through, or raise ``RefusedRequestError`` with every fault in it."""
     if len(statements) > settings.max_statements:
-        detail = f"There are {len(statements)} statements; this server takes {settings.max_statements} in one request."
-        raise RefusedRequestError([Fault(ProblemType.TOO_MANY_STATEMENTS, detail, "/statements")])
+        raise RefusedRequestError([statements_fault(len(statements), settings.max_statements)])
     faults = [
         fault
         for index, statement in enumerate(statements)

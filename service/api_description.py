@@ -6,7 +6,8 @@ from pydantic.json_schema import models_json_schema
 
 from service.errors import ProblemResponse, ProblemType
 from service.examples import document_answers, score_answers
-from service.schemas import Problem
+from service.schemas import DocumentRequest, Problem, ScoreRequest, StatementRequest
+from service.settings import Settings
 
 BODY_PROBLEMS: Final = (
     ProblemType.INVALID_JSON,
@@ -37,16 +38,23 @@ def problem_responses(*problems: ProblemType) -> dict[int | str, dict[str, Any]]
     return responses
 
 
-def complete_description(document: dict[str, Any]) -> None:
-    """Add to an OpenAPI document the schemas of problems, and the answers' examples.
+def complete_description(document: dict[str, Any], settings: Settings) -> None:
+    """Add to an OpenAPI document the limits in force, the schemas of problems, and the answers' examples.
 
     The framework would drop every null from an example, and with it required fields of an answer.
     """
     _, schema = models_json_schema([(Problem, "serialization")], ref_template=f"{_SCHEMA_PREFIX}{{model}}")
     document["components"]["schemas"].update(schema["$defs"])
+    _state_limits(document["components"]["schemas"], settings)
     for path, examples in (("/v1/score", score_answers()), ("/v1/documents", document_answers())):
         answer = document["paths"][path]["post"]["responses"]["200"]
         answer["content"]["application/json"]["examples"] = examples
+
+
+def _state_limits(schemas: dict[str, Any], settings: Settings) -> None:
+    schemas[ScoreRequest.__name__]["properties"]["statements"]["maxItems"] = settings.max_statements
+    schemas[StatementRequest.__name__]["properties"]["text"]["maxLength"] = settings.max_statement_chars
+    schemas[DocumentRequest.__name__]["properties"]["text"]["maxLength"] = settings.max_document_chars
 
 
 def _empty_response() -> dict[str, Any]:

@@ -22,18 +22,23 @@ from service.settings import Settings
 
 
 class CredenceApi(FastAPI):
-    """The framework's application, with a completed OpenAPI document."""
+    """The framework's application, with an OpenAPI document that states the limits in force."""
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        super().__init__(**options)
+        self._settings = settings
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
         document = super().openapi()
-        complete_description(document)
+        complete_description(document, self._settings)
         return document
 
 
 def create_app(settings: Settings, served_model: ServedModel) -> FastAPI:
     """Return an application that serves a loaded model. It starts its threads when its lifespan begins."""
     app = CredenceApi(
+        settings,
         title="Credence",
         version=version("credence"),
         summary="How a news statement is put, with calibrated confidence, in English, Ukrainian and Russian.",
@@ -44,7 +49,7 @@ def create_app(settings: Settings, served_model: ServedModel) -> FastAPI:
         telemetry=TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False),
         redirect_slashes=False,
     )
-    install_handlers(app)
+    install_handlers(app, max_statements=settings.max_statements)
     app.add_middleware(BodyGuard, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(RequestLog)
     app.include_router(build_score_router(settings))

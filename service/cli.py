@@ -1,6 +1,5 @@
 """The ``credence`` command: score a text, a document or a file of rows; serve the API."""
 
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from credence.errors import CredenceError
+from service.command_input import CommandError, check_row_paths, read_text
+from service.plain_commands import PlainCommand, PlainGroup, TextCommand
 
 # Nothing heavy is imported at the top: ``credence --help`` must be quick.
 if TYPE_CHECKING:
@@ -20,14 +21,16 @@ if TYPE_CHECKING:
 
 _EXIT_BAD_ROWS: Final = 1
 _EXIT_REFUSED: Final = 2
-_FILE_NAME: Final = re.compile(r"\S+\.(?:txt|md|html?|jsonl?|csv|docx?|pdf)", re.IGNORECASE)
-_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 TextArgument = Annotated[str | None, typer.Argument(metavar="[TEXT|FILE|-]", help="A text, a UTF-8 file, - for stdin.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object a statement: text and result fields.")]
+# An empty metavar makes the help show a flag, where it would show a value of type bool.
+JsonOption = Annotated[
+    bool, typer.Option("--json", metavar="", help="Print one JSON object a statement: text and result fields.")
+]
 LanguageOption = Annotated[str | None, typer.Option(help="en, uk or ru, where it need not be detected.")]
 InputOption = Annotated[Path | None, typer.Option("--input", help="Rows to score: a .jsonl or .csv file.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", help="Where the scored rows go: .jsonl or .csv.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", metavar="", help="Replace --output if it exists.")]
 BundleOption = Annotated[Path | None, typer.Option(help="The folder of a bundle; without it, the shipped one.")]
 HostOption = Annotated[str | None, typer.Option(help="The address to listen on.", show_default="127.0.0.1")]
 PortOption = Annotated[int | None, typer.Option(help="The port to listen on.", show_default="8000")]
@@ -35,13 +38,13 @@ ThreadsOption = Annotated[int | None, typer.Option(help="How many requests are s
 VersionOption = Annotated[
     bool,
     typer.Option(
-        "--version", is_eager=True, callback=lambda asked: print_version(asked), help="Print the version and stop."
+        "--version",
+        metavar="",
+        is_eager=True,
+        callback=lambda asked: print_version(asked),
+        help="Print the version and stop.",
     ),
 ]
-
-
-class CommandError(CredenceError):
-    """The command cannot do what was asked; the message says why and what to do."""
 
 
 class Commands:
@@ -57,6 +60,7 @@ class Commands:
         language: LanguageOption = None,
         input_path: InputOption = None,
         output_path: OutputOption = None,
+        overwrite: OverwriteOption = False,
         bundle: BundleOption = None,
     ) -> None:
         """Score a text, a document or a file of rows.
@@ -65,11 +69,17 @@ class Commands:
         (keys) id, text and optionally language; --output gets, in the same order, id and the fields of the result.
         In CSV the scores are columns score_factual_report, score_allegation ..., and prediction_set is joined by "|".
         A row that cannot be scored gives {"id", "error": {"kind", "message"}, "line"} (in CSV: error_kind,
-        error_message, line), and the rest goes on. Blank lines are passed over.
+        error_message, line), and the rest goes on. Blank lines are passed over. In CSV a text cell that begins with
+        = + - @, tab or CR gets an apostrophe in front, so that no spreadsheet takes it for a formula.
 
-        Exit code: 0 if all was scored, 1 if a row was not, 2 if nothing was.
+        A text that begins with - goes after --: credence score -- "-5 degrees ..."
+
+        Exit code: 0 if all was scored (also where there are no rows), 1 if at least one row was not scored, 2 if the
+        command could not run; then nothing is written.
         """
         with expected_errors():
+            if overwrite and output_path is None:
+                raise CommandError("--overwrite goes with --output: a text is not written to a file")
             if input_path is None and output_path is None:
                 self._score_text(read_text(text), as_json=as_json, language=language, bundle=bundle)
             elif input_path is None or output_path is None:
@@ -77,7 +87,7 @@ class Commands:
             elif text is not None or as_json or language is not None:
                 raise CommandError("--input takes no text, --json or --language: extension and column say the same")
             else:
-                self._score_rows(input_path, output_path, bundle)
+                self._score_rows(input_path, output_path, may_overwrite=overwrite, bundle=bundle)
 
     def serve(
         self,
@@ -87,13 +97,14 @@ class Commands:
         scoring_threads: ThreadsOption = None,
     ) -> None:
         """Serve the API. Options win over the CREDENCE_* variables of the environment."""
-        from service.serving import serve_model
+        from service.serving import open_listener, serve_model
         from service.settings import read_settings
 
         with expected_errors():
             settings = read_settings(host=host, port=port, bundle_path=bundle, scoring_threads=scoring_threads)
             served_model = self._load_model(settings.bundle_path)
-        serve_model(settings, served_model)
+            listener = open_listener(settings.host, settings.port)
+        serve_model(settings, served_model, listener)
 
     def _score_text(self, text: str, *, as_json: bool, language: str | None, bundle: Path | None) -> None:
         from rich.console import Console
@@ -113,11 +124,11 @@ class Commands:
         else:
             print_document(Console(highlight=False), text, document)
 
-    def _score_rows(self, input_path: Path, output_path: Path, bundle: Path | None) -> None:
+    def _score_rows(self, input_path: Path, output_path: Path, *, may_overwrite: bool, bundle: Path | None) -> None:
         from service.row_scoring import score_row_file
         from service.settings import read_settings
 
-        check_row_paths(input_path, output_path)
+        check_row_paths(input_path, output_path, may_overwrite=may_overwrite)
         settings = read_settings(bundle_path=bundle)
         counts = score_row_file(
             input_path,
@@ -133,6 +144,7 @@ class Commands:
 def build_cli(load_model: "ModelLoader") -> typer.Typer:
     """Return the command line around a way to load a model."""
     cli = typer.Typer(
+        cls=PlainGroup,
         help="How a news statement is put - factual report, allegation or likely disinformation narrative.",
         no_args_is_help=True,
         add_completion=False,
@@ -141,8 +153,8 @@ def build_cli(load_model: "ModelLoader") -> typer.Typer:
     )
     commands = Commands(load_model)
     cli.callback()(accept_version)
-    cli.command("score")(commands.score)
-    cli.command("serve")(commands.serve)
+    cli.command("score", cls=TextCommand)(commands.score)
+    cli.command("serve", cls=PlainCommand)(commands.serve)
     return cli
 
 
@@ -189,47 +201,3 @@ def expected_errors() -> Iterator[None]:
         return
     typer.echo(f"credence: {message}", err=True)
     raise typer.Exit(_EXIT_REFUSED)
-
-
-def read_text(argument: str | None) -> str:
-    """Return the text that an argument stands for: of stdin, of a file, or itself. Raises ``CommandError``."""
-    if argument is None:
-        raise CommandError("give a text, a file or - for stdin; credence score --help says more")
-    if not argument:
-        return argument
-    if argument == "-":
-        return decode_text(sys.stdin.buffer.read(), "stdin")
-    try:
-        path = Path(argument)
-        if path.is_dir():
-            raise CommandError("this is a folder; name a file in it")
-        if path.is_file():
-            return decode_text(path.read_bytes(), path.name)
-    except (ValueError, OSError):
-        # Longer than a path can be, or with characters that none has: a text.
-        return argument
-    if _FILE_NAME.fullmatch(argument):
-        raise CommandError(f"there is no file {argument}; to score it as a text, pipe it to credence score -")
-    return argument
-
-
-def decode_text(raw: bytes, name: str) -> str:
-    """Decode UTF-8, with or without a BOM; raises ``CommandError`` that says how to convert the rest."""
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        likely = "UTF-16" if raw.startswith(_UTF16_MARKS) else "WINDOWS-1251"
-        found = f"{name} is not UTF-8 (byte {error.start})"
-        raise CommandError(f"{found}; convert it first, for example: iconv -f {likely} -t UTF-8 < old > new") from None
-
-
-def check_row_paths(input_path: Path, output_path: Path) -> None:
-    """Raise ``CommandError`` where rows cannot go from one file to the other."""
-    if not input_path.is_file():
-        raise CommandError(f"there is no file {input_path}")
-    if not output_path.parent.is_dir():
-        raise CommandError(f"there is no folder {output_path.parent} for the output")
-    if output_path.is_dir():
-        raise CommandError(f"{output_path} is a folder; name a file in it")
-    if output_path.exists() and output_path.samefile(input_path):
-        raise CommandError("--output would overwrite --input; name another file")

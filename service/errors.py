@@ -3,7 +3,6 @@
 No problem repeats what was sent: details are written here or by the domain errors, never taken from pydantic's input.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -15,10 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from credence.errors import InvalidTextError, UnknownLanguageError
+from service.schemas import UNKNOWN_FIELD
 
-MAX_REPORTED_FAULTS: Final = 256
-# A field name is repeated in a pointer only if it looks like one: a text used as a key stays unsaid.
-_FIELD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
+MAX_REPORTED_FAULTS: Final = 20
 
 
 class ProblemType(Enum):
@@ -62,14 +60,12 @@ TEXT_PROBLEMS: Final = {
 }
 _PYDANTIC_PROBLEMS: Final = {
     "missing": (ProblemType.MISSING_FIELD, "Add this field."),
-    "extra_forbidden": (ProblemType.UNKNOWN_FIELD, "Remove this field; /openapi.json lists the known ones."),
     "string_unicode": (ProblemType.TEXT_LONE_SURROGATE, "Write an emoji as itself, or as both halves of its pair."),
     "string_type": (ProblemType.INVALID_FIELD, "This must be a string."),
     "string_too_long": (ProblemType.INVALID_FIELD, "This string is too long; /openapi.json says how long it may be."),
     "list_type": (ProblemType.INVALID_FIELD, "This must be a list."),
     "model_attributes_type": (ProblemType.INVALID_FIELD, "This must be an object."),
     "too_short": (ProblemType.NO_STATEMENTS, "Send at least one statement."),
-    "too_long": (ProblemType.TOO_MANY_STATEMENTS, "Send the statements in several requests."),
 }
 _HTTP_PROBLEMS: Final = {
     400: (ProblemType.INVALID_JSON, "The JSON is nested too deeply or holds a number with too many digits."),
@@ -96,7 +92,10 @@ class RefusedRequestError(Exception):
 
 
 class ProblemResponse(JSONResponse):
-    """A problem details answer. The first fault gives the type; ``errors`` lists all that have a pointer."""
+    """A problem details answer. The first fault gives the type; ``errors`` lists those that have a pointer.
+
+    It lists ``MAX_REPORTED_FAULTS`` at most, and ``more_errors`` counts the rest.
+    """
 
     media_type = "application/problem+json"
 
@@ -114,6 +113,8 @@ class ProblemResponse(JSONResponse):
                 {"type": fault.problem.uri, "detail": fault.detail, "pointer": fault.pointer}
                 for fault in faults[:MAX_REPORTED_FAULTS]
             ]
+            if len(faults) > MAX_REPORTED_FAULTS:
+                content["more_errors"] = len(faults) - MAX_REPORTED_FAULTS
         super().__init__(content, status_code=first.problem.status, headers=headers)
 
 
@@ -127,7 +128,13 @@ def language_fault(error: UnknownLanguageError, pointer: str | None = None) -> F
     return Fault(ProblemType.UNKNOWN_LANGUAGE, str(error), pointer)
 
 
-def install_handlers(app: FastAPI) -> None:
+def statements_fault(n_statements: int, max_statements: int) -> Fault:
+    """Say that a request holds more statements than it may."""
+    detail = f"There are {n_statements} statements and at most {max_statements} may be in one request: send several."
+    return Fault(ProblemType.TOO_MANY_STATEMENTS, detail, "/statements")
+
+
+def install_handlers(app: FastAPI, *, max_statements: int) -> None:
     """Make every error that the framework or a route raises a problem."""
 
     async def answer_refusal(request: Request, error: RefusedRequestError) -> ProblemResponse:
@@ -140,7 +147,7 @@ def install_handlers(app: FastAPI) -> None:
         return ProblemResponse([language_fault(error)])
 
     async def answer_validation(request: Request, error: RequestValidationError) -> ProblemResponse:
-        return ProblemResponse([_validation_fault(e) for e in error.errors()[:MAX_REPORTED_FAULTS]])
+        return ProblemResponse([_validation_fault(e, max_statements) for e in error.errors()])
 
     async def answer_http(request: Request, error: HTTPException) -> ProblemResponse:
         problem, detail = _HTTP_PROBLEMS.get(error.status_code, (ProblemType.INTERNAL_ERROR, "Please report this."))
@@ -153,20 +160,16 @@ def install_handlers(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(answer_http)
 
 
-def _validation_fault(error: dict[str, Any]) -> Fault:
+def _validation_fault(error: dict[str, Any], max_statements: int) -> Fault:
     kind, location = error["type"], error["loc"][1:]
     if kind == "json_invalid":
         return Fault(ProblemType.INVALID_JSON, f"The body stops being JSON at character {location[0]}.")
     if kind == "missing" and not location:
         return Fault(ProblemType.INVALID_JSON, "The body is empty; send a JSON object.")
+    if kind == "too_long":
+        return statements_fault(error["ctx"]["actual_length"], max_statements)
+    pointer = "".join(f"/{step}" for step in location)
+    if kind == UNKNOWN_FIELD:
+        return Fault(ProblemType.UNKNOWN_FIELD, f"Only these fields are known here: {error['ctx']['known']}.", pointer)
     problem, detail = _PYDANTIC_PROBLEMS.get(kind, (ProblemType.INVALID_FIELD, "/openapi.json says what this may be."))
-    return Fault(problem, detail, _pointer(location))
-
-
-def _pointer(location: Sequence[str | int]) -> str:
-    steps = []
-    for step in location:
-        if isinstance(step, str) and not _FIELD_NAME.fullmatch(step):
-            break
-        steps.append(f"/{step}")
-    return "".join(steps)
+    return Fault(problem, detail, pointer)

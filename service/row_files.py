@@ -1,20 +1,17 @@
-"""Files of rows, as JSON lines or CSV: read one row at a time, and written whole or not at all."""
+"""Files of rows, as JSON lines or CSV, read one row at a time."""
 
 import csv
 import json
-import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Final
 
 from credence.errors import CredenceError
-from credence.labels import OUTCOMES
-from credence.scoring import StatementScore
+from service.text_encoding import UTF16_MARKS, conversion_hint
 
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader
@@ -22,8 +19,11 @@ if TYPE_CHECKING:
 RowId = str | int | None
 
 _BOM: Final = b"\xef\xbb\xbf"
-_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _DELIMITERS: Final = (",", ";", "\t")
+_REQUIRED_COLUMNS: Final = frozenset({"id", "text"})
+_COLUMNS: Final = _REQUIRED_COLUMNS | {"language"}
+# Also how much a quote that is never closed can take with it, and so what a row can take of the memory.
+_MAX_CELL_CHARS: Final = 2 * 1024 * 1024
 # Under the error handler ``surrogateescape`` these stand for the bytes that are not UTF-8.
 _ESCAPED_BYTES: Final = frozenset(map(chr, range(0xDC80, 0xDD00)))
 
@@ -59,18 +59,6 @@ class BadRow:
     message: str
 
 
-class RowWriter(Protocol):
-    """Writes one output row for each input row."""
-
-    def write_score(self, row: Row, score: StatementScore) -> None:
-        """Write the result of a row."""
-        ...
-
-    def write_error(self, row: BadRow) -> None:
-        """Write that a row could not be scored."""
-        ...
-
-
 def row_format(path: Path) -> RowFormat:
     """Return the format of a file by its extension; raises ``RowFileError``."""
     try:
@@ -81,82 +69,31 @@ def row_format(path: Path) -> RowFormat:
 
 def read_rows(file: BufferedReader, file_format: RowFormat) -> Iterator[Row | BadRow]:
     """Read rows one by one; blank lines are passed over. Raises ``RowFileError`` for the file as a whole."""
-    if file.peek(2)[:2] in _UTF16_MARKS:
-        raise RowFileError("the input is UTF-16; save it as UTF-8")
+    beginning = file.peek(2)[:2]
+    if beginning in UTF16_MARKS:
+        raise RowFileError(f"the input is UTF-16; {conversion_hint(beginning)}")
     return _read_csv(file) if file_format is RowFormat.CSV else _read_json_lines(file)
 
 
-def build_writer(file: TextIO, file_format: RowFormat) -> RowWriter:
-    """Return a writer of a format on an open file."""
-    return CsvWriter(file) if file_format is RowFormat.CSV else JsonLinesWriter(file)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """Open a file that takes the place of ``path`` at the end, and only if all went well."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("x", encoding="utf-8", newline="") as file:
-            yield file
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-class JsonLinesWriter:
-    """A JSON object a line: ``id`` and the fields of a result, or ``id``, ``error`` and ``line``."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-
-    def write_score(self, row: Row, score: StatementScore) -> None:
-        """Write the result of a row."""
-        self._write({"id": row.id, **asdict(score)})
-
-    def write_error(self, row: BadRow) -> None:
-        """Write that a row could not be scored."""
-        self._write({"id": row.id, "error": {"kind": row.kind, "message": row.message}, "line": row.line})
-
-    def _write(self, content: dict[str, Any]) -> None:
-        self._file.write(json.dumps(content, ensure_ascii=False) + "\n")
-
-
-class CsvWriter:
-    """A table with a column for each field of a result, one for each score, and three for errors."""
-
-    def __init__(self, file: TextIO) -> None:
-        names = [field.name for field in fields(StatementScore) if field.name != "scores"]
-        at = names.index("outcome") + 1
-        score_columns = [f"score_{outcome}" for outcome in OUTCOMES]
-        columns = ["id", *names[:at], *score_columns, *names[at:], "error_kind", "error_message", "line"]
-        self._writer = csv.DictWriter(file, columns, lineterminator="\n")
-        self._writer.writeheader()
-
-    def write_score(self, row: Row, score: StatementScore) -> None:
-        """Write the result of a row."""
-        cells = asdict(score)
-        scores = cells.pop("scores") or {}
-        cells["prediction_set"] = "|".join(cells["prediction_set"] or ())
-        cells["is_cut"] = str(cells["is_cut"]).lower()
-        self._writer.writerow({"id": row.id, **cells, **{f"score_{name}": value for name, value in scores.items()}})
-
-    def write_error(self, row: BadRow) -> None:
-        """Write that a row could not be scored."""
-        self._writer.writerow({"id": row.id, "error_kind": row.kind, "error_message": row.message, "line": row.line})
-
-
 def _read_json_lines(file: BufferedReader) -> Iterator[Row | BadRow]:
+    has_rows = False
     for line, raw in enumerate(file, start=1):
         content = raw.removeprefix(_BOM) if line == 1 else raw
-        if content.strip():
-            yield _parse_json_line(line, content)
+        if not content.strip():
+            continue
+        if not has_rows and content.lstrip().startswith(b"["):
+            raise RowFileError("the input is a JSON array; put one object on a line, as in: jq -c '.[]' old > new")
+        has_rows = True
+        yield _parse_json_line(line, content)
 
 
 def _parse_json_line(line: int, raw: bytes) -> Row | BadRow:
     try:
         row = json.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
-        return BadRow(line, None, "invalid_encoding", f"Byte {error.start} of the line is not UTF-8.")
+        return BadRow(
+            line, None, "invalid_encoding", f"Byte {error.start} of the line is not UTF-8; {conversion_hint()}."
+        )
     except (ValueError, RecursionError):
         return BadRow(line, None, "invalid_json", "The line is not JSON that can be read.")
     if not isinstance(row, dict):
@@ -175,10 +112,14 @@ def _parse_json_line(line: int, raw: bytes) -> Row | BadRow:
 
 def _read_csv(file: BufferedReader) -> Iterator[Row | BadRow]:
     text = TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    old_limit = csv.field_size_limit(_MAX_CELL_CHARS)
     try:
-        header, delimiter = _read_header(text.readline())
-        yield from _read_csv_rows(csv.reader(text, delimiter=delimiter, strict=True), header)
+        first_line = text.readline(_MAX_CELL_CHARS)
+        if first_line:
+            header, delimiter = _read_header(first_line)
+            yield from _read_csv_rows(csv.reader(text, delimiter=delimiter, strict=True), header)
     finally:
+        csv.field_size_limit(old_limit)
         # The file belongs to the caller, who still asks it how far the reading has got.
         text.detach()
 
@@ -193,9 +134,8 @@ def _read_csv_rows(reader: "CsvReader", header: list[str]) -> Iterator[Row | Bad
             return
         except csv.Error:
             span = f"Lines {line} to {reader.line_num + 1} are not rows" if reader.line_num + 1 > line else "Not a row"
-            yield BadRow(
-                line, None, "invalid_csv", f"{span}: a quote inside a text is not doubled, or is never closed."
-            )
+            fault = f"a quote inside a text is not doubled, or is never closed within {_MAX_CELL_CHARS} characters"
+            yield BadRow(line, None, "invalid_csv", f"{span}: {fault}.")
             continue
         if cells:
             yield _parse_cells(line, header, cells)
@@ -203,24 +143,30 @@ def _read_csv_rows(reader: "CsvReader", header: list[str]) -> Iterator[Row | Bad
 
 def _read_header(line: str) -> tuple[list[str], str]:
     for delimiter in _DELIMITERS:
-        header = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
-        if "id" in header and "text" in header:
+        header = [_column_name(name) for name in next(csv.reader([line], delimiter=delimiter), [])]
+        if set(header) >= _REQUIRED_COLUMNS:
+            if repeated := ", ".join(sorted(name for name in _COLUMNS if header.count(name) > 1)):
+                raise RowFileError(f"the first line names a column more than once: {repeated}; keep one of each")
             return header, delimiter
-    found = {name.strip().strip('"') for name in re.split(r"[,;\t]", line)}
-    missing = ", ".join(sorted({"id", "text"} - found)) or "one kind of comma between the names"
+    found = {_column_name(name.strip().strip('"')) for name in re.split(r"[,;\t]", line)}
+    missing = ", ".join(sorted(_REQUIRED_COLUMNS - found)) or "one kind of comma between the names"
     raise RowFileError(f"the first line must name the columns id, text and optionally language; missing: {missing}")
+
+
+def _column_name(written: str) -> str:
+    return written.strip().casefold()
 
 
 def _parse_cells(line: int, header: list[str], cells: list[str]) -> Row | BadRow:
     found = dict(zip(header, cells, strict=False))
     identifier = found.get("id")
     if identifier is not None and _has_surrogate(identifier):
-        return BadRow(line, None, "invalid_encoding", "The id is not UTF-8.")
+        return BadRow(line, None, "invalid_encoding", f"The id is not UTF-8; {conversion_hint()}.")
     if len(cells) != len(header):
         fault = f"The row has {len(cells)} cells and the header {len(header)}: put quotes round a text with commas."
         return BadRow(line, identifier, "invalid_row", fault)
     if not _ESCAPED_BYTES.isdisjoint(found["text"]):
-        return BadRow(line, identifier, "invalid_encoding", "The text is not UTF-8.")
+        return BadRow(line, identifier, "invalid_encoding", f"The text is not UTF-8; {conversion_hint()}.")
     return Row(line, identifier, found["text"], found.get("language") or None)
 
 

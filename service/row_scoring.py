@@ -13,7 +13,8 @@ from credence.errors import InvalidTextError, UnknownLanguageError
 from credence.language import require_language
 from credence.normalise import check_text
 from credence.scoring import Scorer
-from service.row_files import BadRow, Row, RowWriter, build_writer, read_rows, replacing, row_format
+from service.row_files import BadRow, Row, read_rows, row_format
+from service.row_writers import RowWriter, build_writer, replacing
 
 CHUNK_ROWS: Final = 128
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from credence.labels import DISCLAIMER, LABELS, MEANINGS, OUTCOMES, REASON_MEANINGS, Outcome, Reason
 from credence.language import SUPPORTED_LANGUAGES
@@ -12,6 +13,7 @@ from credence.scoring import DocumentScore, ModelInfo, StatementScore
 from service.model_source import ServedModel
 from service.settings import MAX_STATEMENTS
 
+UNKNOWN_FIELD: Final = "unknown_field"
 Identifier = Annotated[
     str | None,
     Field(max_length=200, description="Any string of yours; it comes back with the result, repeats allowed."),
@@ -29,11 +31,20 @@ Language = Annotated[
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_fields(cls, data: Any) -> Any:
+        # The framework's own error would carry the unknown name, and that can be a piece of a text.
+        if isinstance(data, dict) and not data.keys() <= cls.model_fields.keys():
+            known = ", ".join(cls.model_fields)
+            raise PydanticCustomError(UNKNOWN_FIELD, "Only these fields are known: {known}", {"known": known})
+        return data
+
 
 class StatementRequest(_Request):
     """One statement: a sentence, a headline or a short post."""
 
-    text: str = Field(description="The statement, read as written and out of context; at most 2,000 characters.")
+    text: str = Field(description="The statement, read as written and out of context.")
     id: Identifier = None
     language: Language = None
 
@@ -47,7 +58,7 @@ class ScoreRequest(_Request):
 class DocumentRequest(_Request):
     """One text, which is split into statements."""
 
-    text: str = Field(description="The text, at most 100,000 characters.")
+    text: str = Field(description="The text, which need not be split.")
     id: Identifier = None
     language: Language = None
 
@@ -214,4 +225,5 @@ class Problem(BaseModel):
     status: int
     detail: str
     pointer: str | None = Field(None, description="A JSON pointer to the first faulty item of the request.")
-    errors: list[ProblemItem] | None = Field(None, description="Every fault that has a pointer.")
+    errors: list[ProblemItem] | None = Field(None, description="The faults that have a pointer: the first 20.")
+    more_errors: int | None = Field(None, description="How many faults there are beyond those listed, if any.")

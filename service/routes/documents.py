@@ -19,13 +19,13 @@ def build_documents_router(settings: Settings) -> APIRouter:
     @router.post(
         "/v1/documents",
         summary="Score a document",
+        description=f"Split a text of up to {settings.max_document_chars:,} characters into statements and score each.",
         responses=problem_responses(*BODY_PROBLEMS),
     )
     async def score_document(
         request: Annotated[DocumentRequest, Body(openapi_examples=document_requests())],
         pool: Annotated[ScoringPool, Depends(get_scoring_pool)],
     ) -> DocumentAnswer:
-        """Split a text of up to 100,000 characters into statements, score each and sum them up."""
         admit_document(request, settings)
         document = await pool.score_document(request.text, request.language)
         return DocumentAnswer.from_core(request.id, document, pool.scorer.info)

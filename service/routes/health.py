@@ -14,11 +14,13 @@ def build_health_router() -> APIRouter:
     """Return the routes of the probes."""
     router = APIRouter(tags=["health"])
 
+    @router.head("/livez", include_in_schema=False)
     @router.get("/livez", summary="Is the process alive")
     async def report_alive() -> Health:
         """Answer as long as the event loop runs."""
         return Health(status="alive")
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", summary="Is the model ready", responses=problem_responses(ProblemType.NOT_READY))
     async def report_ready(pool: Annotated[ScoringPool, Depends(get_scoring_pool)]) -> Health:
         """Answer 200 once the model is loaded and has scored its warm-up texts, 503 before."""

@@ -20,13 +20,13 @@ def build_score_router(settings: Settings) -> APIRouter:
     @router.post(
         "/v1/score",
         summary="Score statements",
+        description=f"Score 1 to {settings.max_statements:,} statements; the results keep the order of the request.",
         responses=problem_responses(*BODY_PROBLEMS, ProblemType.NO_STATEMENTS, ProblemType.TOO_MANY_STATEMENTS),
     )
     async def score_statements(
         request: Annotated[ScoreRequest, Body(openapi_examples=score_requests())],
         pool: Annotated[ScoringPool, Depends(get_scoring_pool)],
     ) -> ScoreAnswer:
-        """Score 1 to 256 statements; the results stand in the order of the request."""
         admit_statements(request.statements, settings)
         texts = [statement.text for statement in request.statements]
         scores = await pool.score_statements(texts, [statement.language for statement in request.statements])

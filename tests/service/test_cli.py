@@ -1,4 +1,5 @@
 import json
+import socket
 from dataclasses import fields
 from pathlib import Path
 
@@ -79,7 +80,11 @@ def test_a_text_without_statements_is_said_to_have_none(run: Run) -> None:
         (("score", "--output", "rows.jsonl"), "go together"),
         (("score", "text", "--input", "a.jsonl", "--output", "b.jsonl"), "takes no text"),
         (("score", "--input", "none.jsonl", "--output", "b.jsonl"), "there is no file none.jsonl"),
+        (("score", "text", "--overwrite"), "--overwrite goes with --output"),
         (("serve", "--port", "0"), "CREDENCE_PORT"),
+        # An address kept for documentation, which no machine has, and a name that no host can have.
+        (("serve", "--host", "203.0.113.1"), "cannot listen on 203.0.113.1 port 8000"),
+        (("serve", "--host", "а..б"), "not the name of a host"),
     ],
     ids=str,
 )
@@ -89,6 +94,31 @@ def test_what_cannot_be_done_is_said_in_one_line(run: Run, arguments: tuple[str,
     assert result.stderr.startswith("credence: ")
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_taken_port_is_said_in_one_line_and_nothing_is_announced(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        result = run("serve", "--port", str(port))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"credence: cannot listen on 127.0.0.1 port {port}: Address already in use;")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["-5 degrees were measured on Monday.", "-5", "- It rained, she said."])
+def test_a_text_that_begins_with_a_hyphen_is_told_from_an_option(run: Run, text: str) -> None:
+    result = run("score", text)
+    told = " ".join(result.stderr.replace("│", " ").split())
+    assert result.exit_code == 2
+    assert 'score -- "-5 ...", or through stdin' in told
+    assert run("score", "--", text).exit_code == 0
+
+
+def test_a_misspelt_option_is_not_taken_for_a_text(run: Run) -> None:
+    result = run("score", "Fine as it is", "--jsn")
+    assert result.exit_code == 2
+    assert "--json" in result.stderr
+    assert "stdin" not in result.stderr
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "windows-1251"])
@@ -115,5 +145,21 @@ def test_the_version_is_printed(run: Run) -> None:
 
 def test_help_tells_the_columns_and_the_exit_codes(run: Run) -> None:
     told = " ".join(run("score", "--help").stdout.split())
-    for part in ("score_factual_report", "prediction_set", "error_kind", "Exit code"):
+    parts = (
+        "score_factual_report",
+        "prediction_set",
+        "error_kind",
+        "apostrophe",
+        "Exit code",
+        "--overwrite",
+        "score --",
+    )
+    for part in parts:
         assert part in told
+
+
+@pytest.mark.parametrize("command", [(), ("score",), ("serve",)])
+def test_help_shows_no_value_where_an_option_takes_none(run: Run, command: tuple[str, ...]) -> None:
+    told = run(*command, "--help").stdout
+    assert "--help" in told
+    assert "bool" not in told

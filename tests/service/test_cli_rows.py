@@ -12,8 +12,9 @@ from typer.testing import CliRunner, Result
 from credence.scoring import ModelInfo, Scorer, StatementScore
 from service.cli import build_cli
 from service.model_source import ServedModel
-from service.row_files import BadRow, JsonLinesWriter, Row
+from service.row_files import BadRow, Row
 from service.row_scoring import CHUNK_ROWS, score_rows
+from service.row_writers import JsonLinesWriter
 
 GOOD = "The court met on Monday."
 
@@ -25,10 +26,10 @@ class Convert:
         self.cli = build_cli(lambda bundle_path: served_model)
         self.folder = folder
 
-    def __call__(self, content: bytes, suffix: str = ".jsonl", output: str = "out.jsonl") -> Result:
+    def __call__(self, content: bytes, suffix: str = ".jsonl", output: str = "out.jsonl", *options: str) -> Result:
         source = self.folder / f"in{suffix}"
         source.write_bytes(content)
-        arguments = ["score", "--input", str(source), "--output", str(self.folder / output)]
+        arguments = ["score", "--input", str(source), "--output", str(self.folder / output), *options]
         return CliRunner().invoke(self.cli, arguments)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -138,13 +139,83 @@ def test_csv_and_json_lines_say_the_same(convert: Convert) -> None:
     assert (cells[2]["error_kind"], cells[2]["line"]) == (bad["error"]["kind"], str(bad["line"]))
 
 
+def test_a_huge_cell_of_csv_keeps_its_id_and_is_too_long(convert: Convert) -> None:
+    huge = b'a,"' + b"word " * 60_000 + b'"'
+    assert convert(b"\n".join([b"id,text", huge, b"b," + GOOD.encode()]), ".csv").exit_code == 1
+    bad, good = convert.rows()
+    assert (bad["id"], bad["error"]["kind"], bad["line"], good["id"]) == ("a", "too_long", 2, "b")
+
+
+def test_reading_csv_leaves_the_limit_of_other_readers_alone(convert: Convert) -> None:
+    before = csv.field_size_limit()
+    convert(b"id,text\na," + GOOD.encode(), ".csv")
+    assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize("output", ["out.jsonl", "out.csv"])
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [(b"", ".csv"), (b"\xef\xbb\xbf", ".csv"), (b"id,text\n", ".csv"), (b"", ".jsonl"), (b"\n \n", ".jsonl")],
+)
+def test_an_input_without_rows_is_no_fault(convert: Convert, content: bytes, suffix: str, output: str) -> None:
+    result = convert(content, suffix, output)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("0 rows read")
+    assert (convert.folder / output).is_file()
+
+
+def test_names_of_columns_may_have_capitals_and_spaces(convert: Convert) -> None:
+    assert convert(b" ID ;Text; LANGUAGE\na;A b c;en\n", ".csv").exit_code == 0
+    assert [(row["id"], row["language"]) for row in convert.rows()] == [("a", "en")]
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [
+        ('{"id": 1, "text": "Суд собрался"}'.encode("windows-1251"), ".jsonl"),
+        ("id,text\n1,Суд собрался".encode("windows-1251"), ".csv"),
+        ("id,text\nсуд,Fine as it is".encode("windows-1251"), ".csv"),
+    ],
+)
+def test_a_row_in_another_encoding_says_how_to_convert_the_file(convert: Convert, content: bytes, suffix: str) -> None:
+    assert convert(content, suffix).exit_code == 1
+    error = convert.rows()[0]["error"]
+    assert error["kind"] == "invalid_encoding"
+    assert "iconv -f WINDOWS-1251 -t UTF-8" in error["message"]
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@sum", "\tcell", "\rcell"]
+
+
+def test_no_cell_of_csv_is_a_formula(convert: Convert) -> None:
+    rows = [{"id": name, "text": text} for name in FORMULAS for text in (GOOD, "")]
+    assert convert("\n".join(json.dumps(row) for row in rows).encode(), output="out.csv").exit_code == 1
+    with (convert.folder / "out.csv").open(encoding="utf-8", newline="") as file:
+        ids = [row["id"] for row in csv.DictReader(file, strict=True)]
+    assert ids == [f"'{name}" for name in FORMULAS for _ in range(2)]
+
+
+def test_json_lines_keep_an_id_that_looks_like_a_formula(convert: Convert) -> None:
+    convert("\n".join(json.dumps({"id": name, "text": GOOD}) for name in FORMULAS).encode())
+    assert [row["id"] for row in convert.rows()] == FORMULAS
+
+
+def test_a_negative_number_stays_a_number_in_csv(convert: Convert) -> None:
+    convert(json.dumps({"id": -1, "text": GOOD}).encode(), output="out.csv")
+    assert convert.cells()[0]["id"] == "-1"
+
+
 @pytest.mark.parametrize(
     ("content", "suffix", "message"),
     [
-        (b"", ".csv", "missing: id, text"),
+        (b"\n", ".csv", "missing: id, text"),
         (b"id,body\n1,x", ".csv", "missing: text"),
         (b"id,text;language\n1,x", ".csv", "missing: one kind of comma"),
-        ("id,text\n1,x".encode("utf-16"), ".csv", "UTF-16"),
+        (b"id,text,text\n1,x,y", ".csv", "more than once: text"),
+        (b"Text,ID,id,text\n1,2,3,4", ".csv", "more than once: id, text"),
+        ("id,text\n1,x".encode("utf-16"), ".csv", "iconv -f UTF-16 -t UTF-8"),
+        (b'[{"id": 1, "text": "x"},\n{"id": 2, "text": "y"}]', ".jsonl", "a JSON array; put one object on a line"),
+        (b'\xef\xbb\xbf\n [\n  {"id": 1}\n]', ".jsonl", "a JSON array; put one object on a line"),
         (b"", ".txt", "must end in .jsonl or .csv"),
     ],
 )
@@ -154,14 +225,36 @@ def test_a_file_that_cannot_be_read_is_refused_whole(
     result = convert(content, suffix)
     assert result.exit_code == 2
     assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
     assert [path.name for path in convert.folder.iterdir()] == [f"in{suffix}"]
 
 
 def test_the_input_is_never_overwritten(convert: Convert) -> None:
     content = json.dumps({"id": "a", "text": GOOD}).encode()
     (convert.folder / "out.jsonl").symlink_to(convert.folder / "in.jsonl")
-    assert convert(content).exit_code == 2
+    assert convert(content, ".jsonl", "out.jsonl", "--overwrite").exit_code == 2
     assert (convert.folder / "in.jsonl").read_bytes() == content
+
+
+def test_an_output_that_exists_is_replaced_only_on_request(convert: Convert) -> None:
+    content = json.dumps({"id": "a", "text": GOOD}).encode()
+    output = convert.folder / "out.jsonl"
+    output.write_text("the old output")
+    refused = convert(content)
+    assert (refused.exit_code, refused.stdout, output.read_text()) == (2, "", "the old output")
+    assert "out.jsonl exists; name another file, or add --overwrite" in refused.stderr
+    assert convert(content, ".jsonl", "out.jsonl", "--overwrite").exit_code == 0
+    assert [row["id"] for row in convert.rows()] == ["a"]
+
+
+def test_an_output_that_exists_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
+    def refuse(bundle_path: Path | None) -> ServedModel:
+        raise AssertionError("the model was loaded")
+
+    (tmp_path / "in.jsonl").touch()
+    (tmp_path / "out.jsonl").touch()
+    arguments = ["score", "--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.jsonl")]
+    assert CliRunner().invoke(build_cli(refuse), arguments).exit_code == 2
 
 
 class FailingScorer:
@@ -176,7 +269,7 @@ class FailingScorer:
 def test_a_failure_leaves_the_old_output_and_no_half_one(scorer: Scorer, tmp_path: Path) -> None:
     convert = Convert(ServedModel(FailingScorer(scorer), "", {}), tmp_path)
     (tmp_path / "out.jsonl").write_text("the old output")
-    result = convert(json.dumps({"id": "a", "text": GOOD}).encode())
+    result = convert(json.dumps({"id": "a", "text": GOOD}).encode(), ".jsonl", "out.jsonl", "--overwrite")
     assert (result.exit_code, result.stderr) == (2, "credence: the disk is full\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
     assert (tmp_path / "out.jsonl").read_text() == "the old output"

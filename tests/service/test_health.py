@@ -2,6 +2,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from fastapi.testclient import TestClient
 
 from credence.scoring import DocumentScore, ModelInfo, Scorer, StatementScore
@@ -66,6 +67,15 @@ def test_the_probes_answer_while_a_request_is_being_scored(scorer: Scorer) -> No
         assert not waiting.done()
         gated.gate.set()
         assert waiting.result().status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_a_probe_may_ask_for_the_head_alone(scorer: Scorer, path: str) -> None:
+    with serve(scorer, scoring_threads=1) as client:
+        # With one thread, the request is scored after the warm-up, so the probes no longer change.
+        client.post("/v1/score", json=STATEMENTS)
+        head, get = client.head(path), client.get(path)
+    assert (head.status_code, dict(head.headers)) == (200, dict(get.headers))
 
 
 def test_the_service_is_ready_only_after_its_warm_up(scorer: Scorer) -> None:

@@ -4,8 +4,11 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
+from service.app import create_app
 from service.errors import ProblemType
+from service.model_source import ServedModel
 from service.schemas import DocumentAnswer, ScoreAnswer
+from service.settings import Settings
 
 ANSWERS: dict[str, type[BaseModel]] = {"/v1/score": ScoreAnswer, "/v1/documents": DocumentAnswer}
 
@@ -55,6 +58,17 @@ def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any
 
     schemas = document["components"]["schemas"]
     assert {reference.rsplit("/")[-1] for reference in references(document)} <= set(schemas)
+
+
+def test_the_limits_in_force_are_stated(served_model: ServedModel) -> None:
+    settings = Settings(max_statements=7, max_statement_chars=80, max_document_chars=900)
+    document = create_app(settings, served_model).openapi()
+    schemas = document["components"]["schemas"]
+    assert schemas["ScoreRequest"]["properties"]["statements"]["maxItems"] == 7
+    assert schemas["StatementRequest"]["properties"]["text"]["maxLength"] == 80
+    assert schemas["DocumentRequest"]["properties"]["text"]["maxLength"] == 900
+    assert "1 to 7 statements" in document["paths"]["/v1/score"]["post"]["description"]
+    assert "256" not in str(document["paths"])
 
 
 def test_no_page_loads_anything_from_elsewhere(client: TestClient) -> None:

@@ -65,7 +65,8 @@ REFUSED = [
     (statements(GOOD, '{"text": null}'), 422, "invalid-field", "/statements/1/text"),
     (statements('{"text": "Fine as it is", "id": 5}'), 422, "invalid-field", "/statements/0/id"),
     (statements('{"text": "Fine as it is", "id": "\\ud800"}'), 422, "text-lone-surrogate", "/statements/0/id"),
-    (statements('{"text": "Fine as it is", "lang": "en"}'), 422, "unknown-field", "/statements/0/lang"),
+    (statements('{"text": "Fine as it is", "lang": "en"}'), 422, "unknown-field", "/statements/0"),
+    (b'{"statements": [], "SECRETWORD": 1}', 422, "unknown-field", ""),
     (statements('{"text": "Fine as it is", "not a name": 1}'), 422, "unknown-field", "/statements/0"),
     (statements(GOOD, GOOD, GOOD, '{"text": ""}'), 422, "text-empty", "/statements/3/text"),
     (statements('{"text": " \\n\\u200b"}'), 422, "text-empty", "/statements/0/text"),
@@ -99,6 +100,41 @@ def test_every_bad_statement_of_a_list_is_named(client: TestClient) -> None:
         ("text-control-character", "/statements/2/text"),
         ("unknown-language", "/statements/2/language"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "known"),
+    [
+        ("/v1/score", b'{"statements": [], "SECRETWORD": 1}', ": statements."),
+        ("/v1/score", statements('{"SECRETWORD": 1}'), ": text, id, language."),
+        ("/v1/documents", b'{"text": "Fine", "SECRETWORD": 1}', ": text, id, language."),
+    ],
+)
+def test_an_unknown_field_is_answered_with_the_known_ones(
+    client: TestClient, path: str, body: bytes, known: str
+) -> None:
+    response = client.post(path, content=body, headers=JSON)
+    assert response.json()["detail"].endswith(known)
+    assert "SECRETWORD" not in response.text
+
+
+@pytest.mark.parametrize(("max_statements", "n_statements"), [(256, 257), (3, 4), (3, 300)])
+def test_too_many_statements_are_counted_and_the_limit_is_told(
+    served_model: ServedModel, max_statements: int, n_statements: int
+) -> None:
+    with TestClient(create_app(Settings(max_statements=max_statements), served_model)) as client:
+        problem = client.post("/v1/score", content=statements(*[GOOD] * n_statements), headers=JSON).json()
+    assert problem["type"] == "urn:credence:problem:too-many-statements"
+    assert f"{n_statements} statements and at most {max_statements} " in problem["detail"]
+
+
+@pytest.mark.parametrize("item", ['{"text": ""}', '{"text": 1}'])
+@pytest.mark.parametrize(("n_bad", "n_more"), [(20, None), (256, 236)])
+def test_twenty_faults_are_listed_and_the_rest_counted(
+    client: TestClient, item: str, n_bad: int, n_more: int | None
+) -> None:
+    problem = client.post("/v1/score", content=statements(*[item] * n_bad), headers=JSON).json()
+    assert (len(problem["errors"]), problem.get("more_errors")) == (20, n_more)
 
 
 def test_nothing_is_scored_where_one_statement_is_bad(failing_client: TestClient) -> None:
@@ -183,6 +219,8 @@ def test_no_two_problems_share_a_type() -> None:
         statements(json.dumps({"text": CANARY * 1000})),
         statements(f'{{"text": ["{CANARY}"]}}'),
         statements(f'{{"text": "Fine", "{CANARY} is a key": "{CANARY}"}}'),
+        f'{{"statements": [], "{CANARY}": 1}}'.encode(),
+        f'{{"statements": [], "CANARY": "{CANARY}"}}'.encode(),
         statements(f'{{"text": "Fine", "extra": "{CANARY}"}}'),
         statements(f'{{"text": "Fine", "language": "{CANARY}"}}'),
         statements(f'{{"text": "{CANARY} is fine"}}'),
