@@ -89,7 +89,8 @@ def _report(models: list[Predictions], examples: list[Example], split: str) -> s
         [
             f"# {models[0].name} on {split}, {date.today().isoformat()}",
             "",
-            f"{len(examples)} statements of {' and '.join(origins)}; 95 % intervals from {RESAMPLES} bootstrap samples of clusters.",
+            f"{len(examples)} statements of {' and '.join(origins)}; "
+            f"95 % intervals from {RESAMPLES} bootstrap samples of clusters.",
             f"{unscored} were taken for too short or another language and count as `not_a_claim`.",
             "",
             comparison_table(models, examples),
