@@ -230,11 +230,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         pack = data_pack_path()
+        # Rows before files: a message that names the row is worth more than one that names its file.
+        corpus = load_corpus(("gold", "statements"), pack)
         if pack is None:
             print(f"{DATA_PACK_VARIABLE} is not set: building from the project's own statements alone")
         else:
             print(f"checked {check_sources(pack)} files of the data pack against datasets/sources.toml")
-        corpus = load_corpus(("gold", "statements"), pack)
     except (CorpusError, LeakError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
