@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,17 +20,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from credence.labels import Outcome
+from training.sources import DATASETS_DIR, GOLD_ORIGIN, CorpusError, check_sources, file_digest
 from training.splits import LeakError, assign_split, check_no_leak
 
-DATASETS_DIR: Final = Path(__file__).parent.parent / "datasets"
 DATA_PACK_VARIABLE: Final = "CREDENCE_DATA"
 SPLITS: Final = ("train", "dev", "test")
 OWN_ORIGIN: Final = "statements/"
-GOLD_ORIGIN: Final = "gold/"
-
-
-class CorpusError(ValueError):
-    """A row or file of the corpus that is not what its record says; the message names the file and the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +93,12 @@ def load_corpus(origins: tuple[str, ...], data_pack: Path | None, *, datasets_di
     with_gold = "gold" in origins and data_pack is not None
     if "statements" in origins or not with_gold:
         for path in sorted((datasets_dir / "statements").glob("*.jsonl")):
-            digests[f"statements/{path.name}"] = _digest(path)
+            digests[f"statements/{path.name}"] = file_digest(path)
             examples.extend(_read_statements(path))
     if with_gold and data_pack is not None:
         for split in SPLITS:
             records = datasets_dir / "gold" / f"{split}.jsonl"
-            digests[f"gold/{split}.jsonl"] = _digest(records)
+            digests[f"gold/{split}.jsonl"] = file_digest(records)
             examples.extend(_join_gold(records, data_pack / "gold" / f"{split}.jsonl"))
     check_no_leak([(e.id, e.text, e.split, e.cluster) for e in examples])
     return Corpus(tuple(examples), digests)
@@ -172,27 +166,6 @@ def _expecting_fields(where: str) -> Iterator[None]:
         raise CorpusError(f"{where}: {error!r}; expected the fields that datasets/README.md lists") from error
 
 
-def check_sources(data_pack: Path, *, datasets_dir: Path = DATASETS_DIR) -> int:
-    """Compare every file that ``sources.toml`` names with its digest and return how many; raises ``CorpusError``."""
-    manifest = tomllib.loads((datasets_dir / "sources.toml").read_text(encoding="utf-8"))
-    sources = [(name, entry) for name, entry in manifest["sources"].items() if "file" in entry]
-    entries = [*sources, *((f"gold.{k}", v) for k, v in manifest["gold"].items())]
-    for name, entry in entries:
-        path = data_pack / entry["file"]
-        if not path.is_file():
-            raise CorpusError(f"sources.toml [{name}]: the data pack has no {entry['file']}")
-        found = _digest(path)
-        if found != entry["sha256"]:
-            raise CorpusError(f"sources.toml [{name}]: {entry['file']} has SHA-256 {found}; expected {entry['sha256']}")
-    return len(entries)
-
-
-def source_licences(*, datasets_dir: Path = DATASETS_DIR) -> dict[str, str]:
-    """Return the licence as stated of each public set, by the origin that its hand-labelled statements carry."""
-    manifest = tomllib.loads((datasets_dir / "sources.toml").read_text(encoding="utf-8"))
-    return {f"{GOLD_ORIGIN}{name}": entry["licence"] for name, entry in manifest["sources"].items()}
-
-
 def text_digest(text: str) -> str:
     """Return the SHA-256 of a text in UTF-8, as stand-off records carry it."""
     return hashlib.sha256(text.encode()).hexdigest()
@@ -216,11 +189,6 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         except json.JSONDecodeError as error:
             raise CorpusError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
         yield where, row
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main(arguments: list[str] | None = None) -> int:

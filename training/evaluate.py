@@ -19,10 +19,11 @@ from credence.bundle import default_bundle_path, load_bundle
 from credence.errors import BundleError
 from training.baselines import build_baseline
 from training.config import ExperimentConfig, ModelKind
-from training.corpora import GOLD_ORIGIN, OWN_ORIGIN, Corpus, CorpusError, Example, data_pack_path, load_corpus
+from training.corpora import OWN_ORIGIN, Corpus, Example, data_pack_path, load_corpus
 from training.evaluation import Predictions, predict_with_scorer
 from training.metrics import RESAMPLES
 from training.report import breakdown_table, comparison_table, outcome_table, write_plots
+from training.sources import GOLD_ORIGIN, CorpusError
 from training.splits import LeakError
 
 BASELINES: Final[tuple[ModelKind, ...]] = (

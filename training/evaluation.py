@@ -59,12 +59,13 @@ def predict_with_scorer(name: str, scorer: Scorer, examples: Sequence[Example]) 
 
 def measure(predictions: Predictions, examples: Sequence[Example]) -> dict[str, Interval]:
     """Return every figure of merit with its interval, the F1 of each outcome among them."""
-    by_outcome: dict[str, Metric] = {
-        f"f1_{outcome}": lambda p, g, column=column: float(f1_by_outcome(p, g)[column])  # type: ignore[misc]
-        for column, outcome in enumerate(OUTCOMES)
-    }
+    by_outcome: dict[str, Metric] = {f"f1_{outcome}": _f1_of(column) for column, outcome in enumerate(OUTCOMES)}
     gold = gold_columns(examples)
     return bootstrap({**METRICS, **by_outcome}, predictions.probabilities, gold, clusters_of(examples))
+
+
+def _f1_of(column: int) -> Metric:
+    return lambda probabilities, gold: float(f1_by_outcome(probabilities, gold)[column])
 
 
 def set_coverage(predictions: Predictions, examples: Sequence[Example]) -> tuple[float, float] | None:

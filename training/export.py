@@ -40,7 +40,7 @@ def write_network(model: OutcomeClassifier, tokenizer: Tokenizer, paths: BundleP
     embedding = model.encoder.get_input_embeddings().weight.detach().numpy()
     constants = _constants(graph, flat)
     buffer = io.BytesIO()
-    np.savez(buffer, **{EMBEDDING_KEY: encode_q4(embedding).reshape(len(embedding), -1, 18)}, **constants)  # type: ignore[arg-type]
+    np.savez(buffer, **{EMBEDDING_KEY: encode_q4(embedding)}, **constants)  # type: ignore[arg-type]
     paths.weights.write_bytes(buffer.getvalue())
     tokenizer.no_truncation()
     tokenizer.no_padding()

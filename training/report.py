@@ -14,9 +14,10 @@ from credence.calibration import Calibration
 from credence.labels import CODEBOOK_VERSION, DISCLAIMER, MEANINGS, OUTCOMES
 from credence.language import SUPPORTED_LANGUAGES
 from training.config import ExperimentConfig
-from training.corpora import Corpus, Example, source_licences
+from training.corpora import Corpus, Example
 from training.evaluation import Predictions, clusters_of, gold_columns, measure, set_coverage, subset
 from training.metrics import Interval, confusion, macro_f1, paired_difference
+from training.sources import source_licences
 
 _MIN_SOURCE_ROWS: Final = 20
 _COLUMNS: Final = ("macro_f1", "disinformation_f1", "accuracy", "accuracy_at_70", "ece", "brier")

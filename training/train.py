@@ -23,12 +23,13 @@ from credence import load_scorer
 from credence.bundle import load_bundle
 from training.baselines import build_baseline
 from training.config import ConfigError, ExperimentConfig
-from training.corpora import GOLD_ORIGIN, OWN_ORIGIN, CorpusError, data_pack_path, load_corpus
+from training.corpora import OWN_ORIGIN, data_pack_path, load_corpus
 from training.evaluation import Predictions, gold_columns, measure, predict_with_scorer
 from training.fine_tuning import Session, fine_tune_bundle
 from training.loop import is_main_process, mixed_precision, wait_for_all_processes
 from training.metrics import Interval, macro_f1
 from training.report import breakdown_table, outcome_table, write_plots
+from training.sources import GOLD_ORIGIN, CorpusError
 from training.splits import LeakError
 from training.tracking import BUNDLE_ARTIFACT, NullRun, champion_bundle, register_champion, tracked_run
 

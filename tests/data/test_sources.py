@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from credence.language import SUPPORTED_LANGUAGES
-from training.corpora import SPLITS, check_sources, source_licences
+from training.corpora import SPLITS
+from training.sources import check_sources, source_licences
 
 DATASETS = Path(__file__).parents[2] / "datasets"
 DESCRIPTION = {"title", "languages", "origin", "licence", "use", "caveat"}

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from credence.labels import OUTCOMES
-from training.corpora import CorpusError, check_sources, data_pack_path, load_corpus, main, source_licences, text_digest
+from training.corpora import data_pack_path, load_corpus, main, text_digest
+from training.sources import CorpusError, check_sources, source_licences
 from training.splits import LeakError, assign_split
 
 GOLD = {

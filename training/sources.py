@@ -1,0 +1,40 @@
+"""The public sets of the data pack, as ``datasets/sources.toml`` lists them: digests to check, licences to name."""
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Final
+
+DATASETS_DIR: Final = Path(__file__).parent.parent / "datasets"
+GOLD_ORIGIN: Final = "gold/"
+
+
+class CorpusError(ValueError):
+    """A row or file of the corpus that is not what its record says; the message names the file and the row."""
+
+
+def check_sources(data_pack: Path, *, datasets_dir: Path = DATASETS_DIR) -> int:
+    """Compare every file that ``sources.toml`` names with its digest and return how many; raises ``CorpusError``."""
+    manifest = tomllib.loads((datasets_dir / "sources.toml").read_text(encoding="utf-8"))
+    sources = [(name, entry) for name, entry in manifest["sources"].items() if "file" in entry]
+    entries = [*sources, *((f"gold.{k}", v) for k, v in manifest["gold"].items())]
+    for name, entry in entries:
+        path = data_pack / entry["file"]
+        if not path.is_file():
+            raise CorpusError(f"sources.toml [{name}]: the data pack has no {entry['file']}")
+        found = file_digest(path)
+        if found != entry["sha256"]:
+            raise CorpusError(f"sources.toml [{name}]: {entry['file']} has SHA-256 {found}; expected {entry['sha256']}")
+    return len(entries)
+
+
+def source_licences(*, datasets_dir: Path = DATASETS_DIR) -> dict[str, str]:
+    """Return the licence as stated of each public set, by the origin that its hand-labelled statements carry."""
+    manifest = tomllib.loads((datasets_dir / "sources.toml").read_text(encoding="utf-8"))
+    return {f"{GOLD_ORIGIN}{name}": entry["licence"] for name, entry in manifest["sources"].items()}
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
