@@ -184,7 +184,7 @@ def _confusion_plot(counts: Any) -> Figure:
 
 
 def _reliability_plot(calibration: Calibration) -> Figure:
-    figure, axes = _axes("Reliability: how often an answer of this confidence is right")
+    figure, axes = _axes(f"How often an answer of this confidence is right\n{calibration.measured_on}")
     axes.plot([0, 1], [0, 1], color="#b5bec6", linestyle="--", label="perfect")
     colours = {"all": _INK, "en": _BAR, "uk": "#c98a1b", "ru": "#a5483b"}
     for code, colour in colours.items():
