@@ -99,7 +99,7 @@ def default_bundle_path() -> Path:
 
 def write_manifest(paths: BundlePaths, manifest: Manifest) -> str:
     """Write the manifest with the digests of the files as they lie, and return the digest of the bundle."""
-    digests = {part.name: _sha256(part) for part in paths.parts}
+    digests = {part.name: file_digest(part) for part in paths.parts}
     known = {field.name: getattr(manifest, field.name) for field in fields(manifest)}
     text = Manifest(**{**known, "file_digests": digests}).to_json()
     paths.manifest.write_text(text, encoding="utf-8")
@@ -154,11 +154,12 @@ def _check_promises(manifest: Manifest) -> None:
 def _check_part(part: Path, expected: str | None) -> None:
     if not part.is_file():
         raise BundleError(f"{part.name} is missing from the bundle; copy the whole folder again")
-    found = _sha256(part)
+    found = file_digest(part)
     if found != expected:
         raise BundleError(f"{part.name} has SHA-256 {found}; the manifest says {expected}: copy the whole folder again")
 
 
-def _sha256(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

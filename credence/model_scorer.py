@@ -10,7 +10,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from credence.blocks import decode_q4, decode_q8
+from credence.blocks import BLOCK_SIZE, decode_q4, decode_q8
 from credence.bundle import BundlePaths
 from credence.errors import BundleError
 from credence.labels import OUTCOMES
@@ -73,7 +73,7 @@ class OutcomeModel:
 
     def _infer(self, request: ov.InferRequest, ids: list[list[int]], length: int) -> NDArray[np.float32]:
         mask = np.zeros((len(ids), length), np.float32)
-        embeddings = np.zeros((len(ids), length, self._embedding.shape[1] * 32), np.float32)
+        embeddings = np.zeros((len(ids), length, self._embedding.shape[1] * BLOCK_SIZE), np.float32)
         for row, row_ids in enumerate(ids):
             mask[row, : len(row_ids)] = 1
             embeddings[row, : len(row_ids)] = decode_q4(self._embedding[row_ids])

@@ -11,10 +11,10 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from credence.labels import OUTCOMES
-from credence.normalise import normalise_text
 from training.config import ExperimentConfig
-from training.corpora import Example
+from training.corpora import Example, normal_texts
 from training.encoders import load_encoder
+from training.evaluation import Predictions
 from training.loop import embed_texts, encode_texts
 from training.metrics import Floats
 from training.model import OutcomeClassifier
@@ -74,23 +74,28 @@ def build_baseline(config: ExperimentConfig) -> Baseline:
             return PipelineBaseline(make_pipeline(one_hot, regression), _origins)
         case "cue_words":
             counts = CountVectorizer(vocabulary=sorted(set(CUE_WORDS.split())), binary=True, token_pattern=r"[\w-]+")
-            return PipelineBaseline(make_pipeline(counts, regression), _texts)
+            return PipelineBaseline(make_pipeline(counts, regression), normal_texts)
         case "tfidf":
-            return PipelineBaseline(make_pipeline(_tfidf(), balanced), _texts)
+            return PipelineBaseline(make_pipeline(_tfidf(), balanced), normal_texts)
         case "frozen_encoder":
             return PipelineBaseline(make_pipeline(StandardScaler(), regression), _frozen_view(config))
         case _:
             raise ValueError(f"{config.model} is not a baseline")
 
 
+def predict_with_baseline(
+    config: ExperimentConfig, learned: Sequence[Example], examples: Sequence[Example]
+) -> Predictions:
+    """Learn the baseline that the config names, and return what it says of the examples."""
+    baseline = build_baseline(config)
+    baseline.fit(learned)
+    return Predictions(config.name, baseline.predict(examples), (True,) * len(examples))
+
+
 def _tfidf() -> Any:
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=2)
     return make_union(words, characters)
-
-
-def _texts(examples: Sequence[Example]) -> list[str]:
-    return [normalise_text(e.text).text for e in examples]
 
 
 def _languages(examples: Sequence[Example]) -> list[list[str]]:
@@ -108,7 +113,7 @@ def _frozen_view(config: ExperimentConfig) -> Callable[[Sequence[Example]], Floa
     def view(examples: Sequence[Example]) -> Floats:
         ids = encode_texts(
             encoder.tokenizer,
-            _texts(examples),
+            normal_texts(examples),
             prefix=config.encoder.text_prefix,
             max_length=config.data.max_length_tokens,
         )

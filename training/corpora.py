@@ -13,14 +13,16 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from credence.bundle import file_digest
 from credence.labels import Outcome
-from training.sources import DATASETS_DIR, GOLD_ORIGIN, CorpusError, check_sources, file_digest
+from credence.normalise import normalise_text
+from training.sources import DATASETS_DIR, GOLD_ORIGIN, CorpusError, check_sources
 from training.splits import LeakError, assign_split, check_no_leak
 
 DATA_PACK_VARIABLE: Final = "CREDENCE_DATA"
@@ -93,12 +95,12 @@ def load_corpus(origins: tuple[str, ...], data_pack: Path | None, *, datasets_di
     with_gold = "gold" in origins and data_pack is not None
     if "statements" in origins or not with_gold:
         for path in sorted((datasets_dir / "statements").glob("*.jsonl")):
-            digests[f"statements/{path.name}"] = file_digest(path)
+            digests[f"{OWN_ORIGIN}{path.name}"] = file_digest(path)
             examples.extend(_read_statements(path))
     if with_gold and data_pack is not None:
         for split in SPLITS:
             records = datasets_dir / "gold" / f"{split}.jsonl"
-            digests[f"gold/{split}.jsonl"] = file_digest(records)
+            digests[f"{GOLD_ORIGIN}{split}.jsonl"] = file_digest(records)
             examples.extend(_join_gold(records, data_pack / "gold" / f"{split}.jsonl"))
     check_no_leak([(e.id, e.text, e.split, e.cluster) for e in examples])
     return Corpus(tuple(examples), digests)
@@ -164,6 +166,11 @@ def _expecting_fields(where: str) -> Iterator[None]:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorpusError(f"{where}: {error!r}; expected the fields that datasets/README.md lists") from error
+
+
+def normal_texts(examples: Sequence[Example]) -> list[str]:
+    """Return the texts in the normal form that the scorer reads."""
+    return [normalise_text(e.text).text for e in examples]
 
 
 def text_digest(text: str) -> str:

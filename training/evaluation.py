@@ -1,6 +1,6 @@
 """Scores examples with a bundle through ``credence``, as the service does, and sums the figures up."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,11 +57,14 @@ def predict_with_scorer(name: str, scorer: Scorer, examples: Sequence[Example]) 
     )
 
 
-def measure(predictions: Predictions, examples: Sequence[Example]) -> dict[str, Interval]:
-    """Return every figure of merit with its interval, the F1 of each outcome among them."""
+def measure(
+    predictions: Predictions, examples: Sequence[Example], names: Collection[str] | None = None
+) -> dict[str, Interval]:
+    """Return the figures named, or every figure of merit and the F1 of each outcome, with their intervals."""
     by_outcome: dict[str, Metric] = {f"f1_{outcome}": _f1_of(column) for column, outcome in enumerate(OUTCOMES)}
-    gold = gold_columns(examples)
-    return bootstrap({**METRICS, **by_outcome}, predictions.probabilities, gold, clusters_of(examples))
+    known = {**METRICS, **by_outcome}
+    asked = known if names is None else {name: known[name] for name in names}
+    return bootstrap(asked, predictions.probabilities, gold_columns(examples), clusters_of(examples))
 
 
 def _f1_of(column: int) -> Metric:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from credence import load_scorer
 from credence.bundle import FORMAT_VERSION, BundlePaths, Manifest, write_manifest
 from credence.labels import CODEBOOK_VERSION, OUTCOMES
 from credence.language import SUPPORTED_LANGUAGES
 from credence.model_scorer import OutcomeModel
-from credence.normalise import normalise_text
 from training.config import ExperimentConfig
-from training.corpora import OWN_ORIGIN, Corpus, Example, text_digest
+from training.corpora import OWN_ORIGIN, Corpus, Example, normal_texts, text_digest
 from training.encoders import PretrainedEncoder, load_encoder
 from training.evaluation import Predictions, gold_columns, measure, predict_with_scorer
 from training.export import compare_logits, write_network
@@ -65,10 +65,10 @@ def fine_tune_bundle(session: Session) -> Predictions | None:
         return None
     paths = BundlePaths(session.folder / BUNDLE_ARTIFACT)
     write_network(model, encoder.tokenizer, paths)
-    _calibrate_and_seal(session, encoder, paths)
-    scorer = load_scorer(paths.root)
-    predictions = predict_with_scorer(config.name, scorer, session.dev)
-    _compare_with_torch(session, model, encoder, paths)
+    logits = _bundle_logits(session, paths)
+    _calibrate_and_seal(session, encoder, paths, logits)
+    predictions = predict_with_scorer(config.name, load_scorer(paths.root), session.dev)
+    _compare_with_torch(session, logits, predict_logits(model, _encode_dev(session, encoder)))
     return predictions
 
 
@@ -80,7 +80,7 @@ def _fine_tune(session: Session, encoder: PretrainedEncoder) -> OutcomeClassifie
     if config.optimiser.lora_rank:
         model.add_lora(config.optimiser.lora_rank)
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    statements = _encode_learned(session, encoder)
+    statements, dev_ids = _encode_learned(session, encoder), _encode_dev(session, encoder)
     for turn in range(config.optimiser.average_seeds):
         model.load_state_dict(start)
         train_classifier(
@@ -89,7 +89,7 @@ def _fine_tune(session: Session, encoder: PretrainedEncoder) -> OutcomeClassifie
             config.optimiser,
             seed=config.seed + turn,
             checkpoint_dir=session.folder / f"checkpoint-{turn}",
-            on_epoch=_epoch_keeper(session, encoder, turn),
+            on_epoch=_epoch_keeper(session, dev_ids, turn),
         )
     wait_for_all_processes()
     kept = [
@@ -125,11 +125,10 @@ def _weight(config: ExperimentConfig, example: Example) -> float:
 
 
 def _epoch_keeper(
-    session: Session, encoder: PretrainedEncoder, turn: int
+    session: Session, dev_ids: list[tuple[int, ...]], turn: int
 ) -> Callable[[int, float, OutcomeClassifier], None]:
     """Return what happens after each epoch: the figure on dev is recorded, and weights to average are kept on disk."""
     config, dev = session.config, session.dev
-    dev_ids = _encode(config, encoder, dev, config.bundle.max_length_tokens)
 
     def keep(epoch: int, loss: float, model: OutcomeClassifier) -> None:
         if not is_main_process():
@@ -144,11 +143,16 @@ def _epoch_keeper(
     return keep
 
 
+def _encode_dev(session: Session, encoder: PretrainedEncoder) -> list[tuple[int, ...]]:
+    return _encode(session.config, encoder, session.dev, session.config.bundle.max_length_tokens)
+
+
 def _encode(
     config: ExperimentConfig, encoder: PretrainedEncoder, examples: list[Example], max_length: int
 ) -> list[tuple[int, ...]]:
-    texts = [normalise_text(e.text).text for e in examples]
-    return encode_texts(encoder.tokenizer, texts, prefix=config.encoder.text_prefix, max_length=max_length)
+    return encode_texts(
+        encoder.tokenizer, normal_texts(examples), prefix=config.encoder.text_prefix, max_length=max_length
+    )
 
 
 def _bundle_logits(session: Session, paths: BundlePaths) -> Floats:
@@ -156,13 +160,13 @@ def _bundle_logits(session: Session, paths: BundlePaths) -> Floats:
     model = OutcomeModel(
         paths, text_prefix=config.encoder.text_prefix, max_length_tokens=config.bundle.max_length_tokens
     )
-    return model.score_logits([normalise_text(e.text).text for e in session.dev]).values.astype(np.float64)
+    return model.score_logits(normal_texts(session.dev)).values.astype(np.float64)
 
 
-def _calibrate_and_seal(session: Session, encoder: PretrainedEncoder, paths: BundlePaths) -> None:
+def _calibrate_and_seal(session: Session, encoder: PretrainedEncoder, paths: BundlePaths, logits: Floats) -> None:
     """Fit the calibration on the bundle's own logits of the held-back statements, then write card and manifest."""
     config, dev = session.config, session.dev
-    logits, gold = _bundle_logits(session, paths), gold_columns(dev)
+    gold = gold_columns(dev)
     fitted_on = f"{len(dev)} held-back statements ({session.corpus.main_origin}dev)"
     calibration = fit_calibration(logits, gold, [e.language for e in dev], config.calibration, fitted_on=fitted_on)
     paths.calibration.write_text(calibration.to_json(), encoding="utf-8")
@@ -183,11 +187,8 @@ def _calibrate_and_seal(session: Session, encoder: PretrainedEncoder, paths: Bun
     write_manifest(paths, manifest)
 
 
-def _compare_with_torch(
-    session: Session, model: OutcomeClassifier, encoder: PretrainedEncoder, paths: BundlePaths
-) -> None:
-    dev_ids = _encode(session.config, encoder, session.dev, session.config.bundle.max_length_tokens)
-    comparison = compare_logits(_bundle_logits(session, paths), predict_logits(model, dev_ids).astype(np.float64))
+def _compare_with_torch(session: Session, bundle_logits: Floats, torch_logits: NDArray[np.float32]) -> None:
+    comparison = compare_logits(bundle_logits, torch_logits.astype(np.float64))
     session.run.log_metrics(
         {"bundle_agreement": comparison.agreement, "bundle_max_score_gap": comparison.max_score_gap}
     )

@@ -21,6 +21,7 @@ from training.sources import source_licences
 
 _MIN_SOURCE_ROWS: Final = 20
 _COLUMNS: Final = ("macro_f1", "disinformation_f1", "accuracy", "accuracy_at_70", "ece", "brier")
+_PART_COLUMNS: Final = ("macro_f1", "accuracy", "ece")
 _INK: Final = "#22303c"
 _BAR: Final = "#3b6ea5"
 
@@ -61,13 +62,13 @@ line betrays reads as a report. Names, quotations and events in the project's ow
 """
 
 
-def comparison_table(models: Sequence[Predictions], examples: Sequence[Example], against: str | None = None) -> str:
+def comparison_table(models: Sequence[Predictions], examples: Sequence[Example]) -> str:
     """Return a Markdown table of models, with the paired difference in macro-F1 of the first to each of the others."""
     gold, clusters = gold_columns(examples), clusters_of(examples)
     header = ["model", *_COLUMNS, f"{models[0].name} minus it, macro_f1"]
     rows = []
     for model in models:
-        figures = measure(model, examples)
+        figures = measure(model, examples, _COLUMNS)
         difference = (
             ""
             if model is models[0]
@@ -82,15 +83,15 @@ def breakdown_table(model: Predictions, examples: Sequence[Example]) -> str:
     rows = []
     for name, chosen in _groups(examples):
         part, members = subset(model, chosen), [examples[i] for i in chosen]
-        figures, sets = measure(part, members), set_coverage(part, members)
+        figures, sets = measure(part, members, _PART_COLUMNS), set_coverage(part, members)
         coverage = f"{sets[0]:.3f}; {sets[1]:.2f}" if sets else "-"
-        rows.append([name, str(len(chosen)), *(str(figures[c]) for c in ("macro_f1", "accuracy", "ece")), coverage])
-    return markdown_table(["part", "n", "macro_f1", "accuracy", "ece", "set coverage; mean size"], rows)
+        rows.append([name, str(len(chosen)), *(str(figures[c]) for c in _PART_COLUMNS), coverage])
+    return markdown_table(["part", "n", *_PART_COLUMNS, "set coverage; mean size"], rows)
 
 
 def outcome_table(model: Predictions, examples: Sequence[Example]) -> str:
     """Return a Markdown table of F1 by outcome and of the confusion counts."""
-    figures = measure(model, examples)
+    figures = measure(model, examples, [f"f1_{outcome}" for outcome in OUTCOMES])
     counts = confusion(model.probabilities.argmax(1), gold_columns(examples))
     rows = [
         [str(outcome), str(figures[f"f1_{outcome}"]), *(str(n) for n in counts[i])]

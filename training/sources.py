@@ -1,9 +1,10 @@
 """The public sets of the data pack, as ``datasets/sources.toml`` lists them: digests to check, licences to name."""
 
-import hashlib
 import tomllib
 from pathlib import Path
 from typing import Final
+
+from credence.bundle import file_digest
 
 DATASETS_DIR: Final = Path(__file__).parent.parent / "datasets"
 GOLD_ORIGIN: Final = "gold/"
@@ -32,9 +33,3 @@ def source_licences(*, datasets_dir: Path = DATASETS_DIR) -> dict[str, str]:
     """Return the licence as stated of each public set, by the origin that its hand-labelled statements carry."""
     manifest = tomllib.loads((datasets_dir / "sources.toml").read_text(encoding="utf-8"))
     return {f"{GOLD_ORIGIN}{name}": entry["licence"] for name, entry in manifest["sources"].items()}
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -21,7 +21,7 @@ import torch
 
 from credence import load_scorer
 from credence.bundle import load_bundle
-from training.baselines import build_baseline
+from training.baselines import predict_with_baseline
 from training.config import ConfigError, ExperimentConfig
 from training.corpora import OWN_ORIGIN, data_pack_path, load_corpus
 from training.evaluation import Predictions, gold_columns, measure, predict_with_scorer
@@ -68,7 +68,11 @@ def _run_tracked(session: Session, uri: str, publish: Path | None) -> None:
     """Learn, record what came of it, and let a new bundle challenge the champion."""
     _log_setup(session)
     fine_tunes = session.config.model == "encoder"
-    predictions = fine_tune_bundle(session) if fine_tunes else _train_baseline(session)
+    predictions = (
+        fine_tune_bundle(session)
+        if fine_tunes
+        else predict_with_baseline(session.config, session.learned(), session.dev)
+    )
     if predictions is None:
         return
     figures = _log_results(session, predictions)
@@ -104,12 +108,6 @@ def _log_setup(session: Session) -> None:
     session.run.log_params(flat)
     for name, digest in session.corpus.digests.items():
         session.run.log_data(name, digest, "evaluation" if name.startswith(("gold/dev", "gold/test")) else "training")
-
-
-def _train_baseline(session: Session) -> Predictions:
-    baseline = build_baseline(session.config)
-    baseline.fit(session.learned())
-    return Predictions(session.config.name, baseline.predict(session.dev), (True,) * len(session.dev))
 
 
 def _log_results(session: Session, predictions: Predictions) -> dict[str, Interval]:

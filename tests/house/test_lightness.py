@@ -28,7 +28,9 @@ def test_the_core_loads_neither_training_nor_serving(module: str) -> None:
     assert not loaded_by(module) & (SERVING | TRAINING | {"training", "service"})
 
 
-@pytest.mark.parametrize("module", ["service.app", "service.cli", "service.serving"])
+@pytest.mark.parametrize(
+    "module", ["service.app", "service.cli", "service.serving", "service.model_source", "service.row_scoring"]
+)
 def test_the_service_does_not_load_training(module: str) -> None:
     assert not loaded_by(module) & (TRAINING | {"training"})
 
