@@ -143,12 +143,17 @@ def _check_promises(manifest: Manifest) -> None:
         "format_version": FORMAT_VERSION,
         "outcomes": tuple(OUTCOMES),
         "languages": SUPPORTED_LANGUAGES,
-        "codebook_version": CODEBOOK_VERSION,
     }
     for name, value in expected.items():
         found = getattr(manifest, name)
         if found != value:
             raise BundleError(f"the bundle has {name} {found}; this version of Credence expects {value}")
+    # Labels of an older version of the codebook stay valid; those of a newer one are not known here.
+    if not 1 <= manifest.codebook_version <= CODEBOOK_VERSION:
+        raise BundleError(
+            f"the bundle has codebook_version {manifest.codebook_version}; "
+            f"this version of Credence expects {CODEBOOK_VERSION} or older"
+        )
 
 
 def _check_part(part: Path, expected: str | None) -> None:

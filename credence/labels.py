@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final
 
-CODEBOOK_VERSION: Final = 3
+CODEBOOK_VERSION: Final = 4
 
 
 class Outcome(StrEnum):

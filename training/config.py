@@ -23,7 +23,7 @@ class DataConfig(_Section):
     ``own_weight`` is that of the project's own statements beside gold, ``toss_up_weight`` that of unsure labels.
     """
 
-    origins: tuple[Literal["gold", "statements"], ...] = ("gold", "statements")
+    origins: tuple[Literal["gold", "annotations", "statements"], ...] = ("gold", "annotations", "statements")
     max_length_tokens: int = Field(default=128, ge=8, le=512)
     max_train_statements: int | None = Field(default=None, ge=20)
     toss_up_weight: float = Field(default=1.0, gt=0, le=1)

@@ -3,16 +3,17 @@
 Manual
 ------
 ``python -m training.corpora --output runs/corpus`` writes ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl``. With
-``CREDENCE_DATA`` naming a data pack, the hand labels of ``datasets/gold`` are joined to its texts; without it, the
-project's own statements make the whole corpus, and the command says so.
+``CREDENCE_DATA`` naming a data pack, the hand labels of ``datasets/gold`` and ``datasets/annotations`` are joined to
+its texts; without it, the project's own statements make the whole corpus, and the command says so.
 """
 
 import argparse
+import gzip
 import hashlib
 import json
 import os
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,17 +23,21 @@ from typing import Any, Final
 from credence.bundle import file_digest
 from credence.labels import Outcome
 from credence.normalise import normalise_text
-from training.sources import DATASETS_DIR, GOLD_ORIGIN, CorpusError, check_sources
+from training.sources import ANNOTATIONS_ORIGIN, DATASETS_DIR, GOLD_ORIGIN, CorpusError, check_sources, public_sets
 from training.splits import LeakError, assign_split, check_no_leak
 
 DATA_PACK_VARIABLE: Final = "CREDENCE_DATA"
 SPLITS: Final = ("train", "dev", "test")
+ORIGINS: Final = ("gold", "annotations", "statements")
 OWN_ORIGIN: Final = "statements/"
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled statement. ``sure`` is 3 clear, 2 leaning, 1 toss-up; ``origin`` the set or file it came from."""
+    """One labelled statement.
+
+    ``sure`` is 3 clear, 2 leaning, 1 toss-up; ``origin`` the set or file it came from; ``date`` as its source gives it.
+    """
 
     id: str
     text: str
@@ -43,6 +48,7 @@ class Example:
     split: str
     cluster: str
     origin: str
+    date: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class Corpus:
     examples: tuple[Example, ...]
     digests: dict[str, str]
 
-    def split(self, name: str, *, origin_prefix: str = "") -> list[Example]:
+    def split(self, name: str, *, origin_prefix: str | tuple[str, ...] = "") -> list[Example]:
         """Return the examples of one split whose origin begins as asked, in a stable order."""
         return [e for e in self.examples if e.split == name and e.origin.startswith(origin_prefix)]
 
@@ -68,8 +74,9 @@ class Corpus:
         return [*self.split("train"), *own]
 
     def held_back(self, split: str) -> list[Example]:
-        """Return the examples of ``dev`` or ``test`` of the main origin."""
-        return self.split(split, origin_prefix=self.main_origin)
+        """Return the examples of ``dev`` or ``test``: of gold and the annotations, or else of our own statements."""
+        is_gold = self.main_origin == GOLD_ORIGIN
+        return self.split(split, origin_prefix=(GOLD_ORIGIN, ANNOTATIONS_ORIGIN) if is_gold else OWN_ORIGIN)
 
 
 def data_pack_path() -> Path | None:
@@ -102,6 +109,10 @@ def load_corpus(origins: tuple[str, ...], data_pack: Path | None, *, datasets_di
             records = datasets_dir / "gold" / f"{split}.jsonl"
             digests[f"{GOLD_ORIGIN}{split}.jsonl"] = file_digest(records)
             examples.extend(_join_gold(records, data_pack / "gold" / f"{split}.jsonl"))
+    if with_gold and "annotations" in origins and data_pack is not None:
+        for records in sorted((datasets_dir / "annotations").glob("*.jsonl")):
+            digests[f"{ANNOTATIONS_ORIGIN}{records.name}"] = file_digest(records)
+            examples.extend(_join_annotations(records, data_pack, datasets_dir))
     check_no_leak([(e.id, e.text, e.split, e.cluster) for e in examples])
     return Corpus(tuple(examples), digests)
 
@@ -125,10 +136,10 @@ def _read_statements(path: Path) -> Iterator[Example]:
 
 
 def _join_gold(records: Path, texts: Path) -> Iterator[Example]:
-    found: dict[str, str] = {}
+    found: dict[str, dict[str, Any]] = {}
     for where, row in _rows(texts):
         with _expecting_fields(where):
-            found[row["id"]] = row["text"]
+            found[row["id"]] = row
     for where, row in _rows(records):
         with _expecting_fields(where):
             example = Example(
@@ -141,18 +152,65 @@ def _join_gold(records: Path, texts: Path) -> Iterator[Example]:
                 split=row["split"],
                 cluster=row["cluster"],
                 origin=f"{GOLD_ORIGIN}{row['origin']}",
+                date=found[row["id"]].get("date"),
             )
         yield example
 
 
-def _text_of(record: dict[str, Any], found: dict[str, str], where: str, file_name: str) -> str:
-    text = found.get(record["id"])
-    if text is None:
+def _join_annotations(records: Path, data_pack: Path, datasets_dir: Path) -> Iterator[Example]:
+    """Join each record to its characters of its line of its set's file."""
+    rows = list(_rows(records))
+    wanted: defaultdict[str, set[int]] = defaultdict(set)
+    for where, row in rows:
+        with _expecting_fields(where):
+            wanted[row["set"]].add(row["line"])
+    sets = public_sets(datasets_dir=datasets_dir)
+    found = {
+        (name, number): line
+        for name, numbers in wanted.items()
+        if name in sets
+        for number, line in _lines_of_set(data_pack / sets[name]["file"], numbers)
+    }
+    for where, row in rows:
+        with _expecting_fields(where):
+            source = found.get((row["set"], row["line"]))
+            if source is None:
+                raise CorpusError(f"{where}: the data pack's {row['set']} has no line {row['line']}; get it anew")
+            text = source["text"][row["start_char"] : row["end_char"]]
+            example = Example(
+                id=row["id"],
+                text=_checked(text, row, where, row["set"]),
+                language=row["lang"],
+                label=Outcome(row["label"]),
+                rule=row["rule"],
+                sure=row["sure"],
+                split=row["split"],
+                cluster=row["cluster"],
+                origin=f"{ANNOTATIONS_ORIGIN}{row['set']}",
+                date=source.get("date"),
+            )
+        yield example
+
+
+def _lines_of_set(path: Path, numbers: set[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            if number in numbers:
+                yield number, json.loads(line)
+
+
+def _text_of(record: dict[str, Any], found: dict[str, dict[str, Any]], where: str, file_name: str) -> str:
+    row = found.get(record["id"])
+    if row is None:
         raise CorpusError(f"{where}: the data pack's gold/{file_name} has no row {record['id']}; get the pack anew")
+    return _checked(row["text"], record, where, f"gold/{file_name}")
+
+
+def _checked(text: str, record: dict[str, Any], where: str, file_name: str) -> str:
     digest = text_digest(text)
     if digest != record["text_sha256"]:
         raise CorpusError(
-            f"{where}: row {record['id']} of the data pack's gold/{file_name} has a text with SHA-256 {digest}; "
+            f"{where}: row {record['id']} of the data pack's {file_name} has a text with SHA-256 {digest}; "
             f"the label was given to {record['text_sha256']}"
         )
     return text
@@ -206,7 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         pack = data_pack_path()
         # Rows before files: a message that names the row is worth more than one that names its file.
-        corpus = load_corpus(("gold", "statements"), pack)
+        corpus = load_corpus(ORIGINS, pack)
         if pack is None:
             print(f"{DATA_PACK_VARIABLE} is not set: building from the project's own statements alone")
         else:

@@ -2,12 +2,14 @@
 
 import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from credence.bundle import file_digest
 
 DATASETS_DIR: Final = Path(__file__).parent.parent / "datasets"
+ANNOTATIONS_DIR: Final = DATASETS_DIR / "annotations"
 GOLD_ORIGIN: Final = "gold/"
+ANNOTATIONS_ORIGIN: Final = "annotations/"
 
 
 class CorpusError(ValueError):
@@ -17,8 +19,8 @@ class CorpusError(ValueError):
 def check_sources(data_pack: Path, *, datasets_dir: Path = DATASETS_DIR) -> int:
     """Compare every file that ``sources.toml`` names with its digest and return how many; raises ``CorpusError``."""
     manifest = tomllib.loads((datasets_dir / "sources.toml").read_text(encoding="utf-8"))
-    sources = [(name, entry) for name, entry in manifest["sources"].items() if "file" in entry]
-    entries = [*sources, *((f"gold.{k}", v) for k, v in manifest["gold"].items())]
+    gold = [(f"gold.{name}", entry) for name, entry in manifest["gold"].items()]
+    entries = [*public_sets(datasets_dir=datasets_dir).items(), *gold]
     for name, entry in entries:
         path = data_pack / entry["file"]
         if not path.is_file():
@@ -27,6 +29,12 @@ def check_sources(data_pack: Path, *, datasets_dir: Path = DATASETS_DIR) -> int:
         if found != entry["sha256"]:
             raise CorpusError(f"sources.toml [{name}]: {entry['file']} has SHA-256 {found}; expected {entry['sha256']}")
     return len(entries)
+
+
+def public_sets(*, datasets_dir: Path = DATASETS_DIR) -> dict[str, dict[str, Any]]:
+    """Return the table of each set that lies in the data pack, by its name."""
+    manifest = tomllib.loads((datasets_dir / "sources.toml").read_text(encoding="utf-8"))
+    return {name: entry for name, entry in manifest["sources"].items() if "file" in entry}
 
 
 def source_licences(*, datasets_dir: Path = DATASETS_DIR) -> dict[str, str]:

@@ -1,0 +1,228 @@
+"""Draws statements of the public sets for labelling by the codebook: some as they come, some that the model finds hard.
+
+Manual
+------
+``python -m training.candidates --output runs/candidates`` reads the data pack, leaves out whatever touches gold, and
+writes two stand-off drawings with their texts: ``selection.jsonl``, drawn in the proportions of gold/dev and gold/test
+and meant to be labelled twice, and ``learning.jsonl``, drawn from every set: a share at random, a share where the
+model sees a storyline, a share where its two best outcomes are close (uncertainty sampling, Lewis and Gale 1994).
+"""
+
+import argparse
+import gzip
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from credence import load_scorer
+from credence.bundle import default_bundle_path
+from credence.errors import InvalidTextError
+from credence.labels import OUTCOMES, Outcome
+from credence.normalise import check_text
+from credence.sentences import split_statements
+from training.corpora import data_pack_path, load_corpus
+from training.sources import GOLD_ORIGIN, CorpusError, public_sets
+from training.splits import LeakError
+
+_WORDS: Final = (4, 75)
+_POSTS: Final = frozenset(
+    {"unlp", "euvsdisinfo_summaries", "propaganda_diary_2022", "propaganda_diary_en_2024", "viina_war_reports"}
+)
+# Lines that hold a development or test statement inside; see the head of datasets/sources.toml.
+LEAKING_LINES: Final[dict[str, frozenset[int]]] = {
+    "euvsdisinfo_summaries": frozenset({1631, 2149, 3346}),
+    "propaganda_diary_2022": frozenset({364, 1183}),
+    "unlp": frozenset({537, 618, 1476, 1910}),
+}
+# The field that ties rows of one document, claim or translation together; the line number where there is none.
+_CLUSTER_FIELDS: Final[dict[str, str]] = {
+    "ntrex_parallel_news": "pair_id",
+    "propaganda_diary_2022": "fake_id",
+    "narrative_catalogue": "concept_id",
+    "warline_timeline": "url",
+    "unlp": "doc_id",
+    "slavic_persuasion_ru": "doc_id",
+    "polnear": "doc_id",
+    "newsdiscourse": "doc_id",
+    "mpqa": "doc_id",
+    "basil": "url",
+    "slavic_news_sentences": "doc_id",
+    "telegram_ru_news": "message_id",
+    "ukraine_news_bias": "article_id",
+}
+# Far from news of politics and war, or another edition of a set that gold was drawn from.
+_FAR_SETS: Final = frozenset({"gum_attribution", "szeged_uncertainty", "event_factuality", "liar2_valid_test"})
+_CAP_BY_STRATUM: Final = 2500
+_FAR_CAP: Final = 300
+_CLOSE_TO_GOLD: Final = 0.7
+_SELECTION_ROWS: Final = 960
+_LEARNING_ROWS: Final[dict[str, int]] = {"en": 4400, "uk": 5200, "ru": 4800}
+_SHARES: Final = {"random": 0.4, "storyline": 0.35, "uncertain": 0.25}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """``text`` is characters ``start_char`` to ``end_char`` of the row on 1-based ``line`` of the set's file."""
+
+    set: str
+    line: int
+    start_char: int
+    end_char: int
+    language: str
+    cluster: str
+    text: str
+
+
+def read_candidates(data_pack: Path, rng: np.random.Generator) -> Iterator[Candidate]:
+    """Yield statements of four to 75 words in the three languages, at most so many a set and language."""
+    for name, entry in public_sets().items():
+        found: defaultdict[str, list[Candidate]] = defaultdict(list)
+        with gzip.open(data_pack / entry["file"], "rt", encoding="utf-8") as lines:
+            rows = [(number, json.loads(line)) for number, line in enumerate(lines, start=1)]
+        # Posts are cut into statements, which takes time: as many as can be used, and no more.
+        cap = _FAR_CAP if name in _FAR_SETS else _CAP_BY_STRATUM
+        for index in rng.permutation(len(rows)):
+            number, row = rows[index]
+            if row.get("lang") in _LEARNING_ROWS and len(found[row["lang"]]) < cap:
+                found[row["lang"]].extend(_cut(name, number, row))
+        for statements in found.values():
+            yield from statements[:cap]
+
+
+def _cut(name: str, number: int, row: dict[str, Any]) -> Iterator[Candidate]:
+    if number in LEAKING_LINES.get(name, ()):
+        return
+    text = row["text"]
+    cluster = f"{name}:{row.get(_CLUSTER_FIELDS.get(name, ''), number)}"
+    whole = [(0, len(text))]
+    spans = [(s.start_char, s.end_char) for s in split_statements(text, language=row["lang"])]
+    for start, end in spans if name in _POSTS else whole:
+        if _WORDS[0] <= len(text[start:end].split()) <= _WORDS[1] and _is_readable(text[start:end]):
+            yield Candidate(name, number, start, end, row["lang"], cluster, text[start:end])
+
+
+def _is_readable(text: str) -> bool:
+    try:
+        check_text(text)
+    except InvalidTextError:
+        return False
+    return True
+
+
+def keep_unseen(candidates: Iterable[Candidate], gold_texts: Sequence[str]) -> list[Candidate]:
+    """Leave out repeated texts and near-duplicates of gold (cosine of character 4-grams)."""
+    seen = {_plain(text) for text in gold_texts}
+    kept: list[Candidate] = []
+    for candidate in candidates:
+        plain = _plain(candidate.text)
+        if plain not in seen:
+            seen.add(plain)
+            kept.append(candidate)
+    vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), dtype=np.float32)
+    gold = vectors.fit_transform(gold_texts)
+    closest = np.concatenate(
+        [
+            (vectors.transform(c.text for c in kept[i : i + 2000]) @ gold.T).max(axis=1).toarray().ravel()
+            for i in range(0, len(kept), 2000)
+        ]
+    )
+    return [c for c, cosine in zip(kept, closest, strict=True) if cosine < _CLOSE_TO_GOLD]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\W+", " ", text.lower()).strip()
+
+
+def draw_selection(
+    candidates: Sequence[Candidate], proportions: Counter[tuple[str, str]], rng: np.random.Generator
+) -> list[Candidate]:
+    """Draw in the proportions of sets and languages given, one statement a cluster."""
+    total = sum(proportions.values())
+    drawn: list[Candidate] = []
+    by_stratum = _by_stratum(candidates)
+    for stratum, n in sorted(proportions.items()):
+        clusters: set[str] = set()
+        for index in rng.permutation(len(by_stratum[stratum])):
+            candidate = by_stratum[stratum][index]
+            if len(clusters) < round(_SELECTION_ROWS * n / total) and candidate.cluster not in clusters:
+                clusters.add(candidate.cluster)
+                drawn.append(candidate)
+    return [drawn[i] for i in rng.permutation(len(drawn))]
+
+
+def draw_learning(
+    candidates: Sequence[Candidate], probabilities: np.ndarray[Any, Any], rng: np.random.Generator
+) -> list[Candidate]:
+    """Draw the shares of each language; ``probabilities`` has a row a candidate and a column an outcome."""
+    storyline = probabilities[:, OUTCOMES.index(Outcome.LIKELY_DISINFORMATION_NARRATIVE)]
+    best = np.sort(probabilities, axis=1)
+    sizes = Counter((c.set, c.language) for c in candidates)
+    far = np.array([c.set in _FAR_SETS for c in candidates])
+    weights = {
+        # Small sets count for more than their size: variety teaches more than volume.
+        "random": np.array([sizes[c.set, c.language] ** -0.5 for c in candidates]) * np.where(far, 0.4, 1.0),
+        "storyline": np.where(far, 0.0, storyline**2),
+        "uncertain": np.where(far, 0.0, np.exp(-6 * (best[:, -1] - best[:, -2]))),
+    }
+    drawn: list[int] = []
+    for language, wanted in _LEARNING_ROWS.items():
+        free = np.array([c.language == language for c in candidates])
+        for share, fraction in _SHARES.items():
+            chances = weights[share] * free
+            chosen = rng.choice(
+                len(candidates), size=round(wanted * fraction), replace=False, p=chances / chances.sum()
+            )
+            free[chosen] = False
+            drawn.extend(chosen.tolist())
+    return [candidates[i] for i in rng.permutation(drawn)]
+
+
+def _by_stratum(candidates: Sequence[Candidate]) -> defaultdict[tuple[str, str], list[Candidate]]:
+    strata: defaultdict[tuple[str, str], list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        strata[candidate.set, candidate.language].append(candidate)
+    return strata
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Draw candidates; see the manual at the head of this module."""
+    parser = argparse.ArgumentParser(prog="python -m training.candidates", description="Draw statements to label.")
+    parser.add_argument("--output", type=Path, default=Path("runs/candidates"), help="folder for the drawings")
+    parser.add_argument("--bundle", type=Path, default=default_bundle_path(), help="the model that finds them hard")
+    parser.add_argument("--seed", type=int, default=13, help="seed of the drawing")
+    options = parser.parse_args(arguments)
+    rng = np.random.default_rng(options.seed)
+    try:
+        pack = data_pack_path()
+        if pack is None:
+            raise CorpusError("CREDENCE_DATA is not set; name the root of the data pack")
+        gold = [e for e in load_corpus(("gold",), pack).examples if e.origin.startswith(GOLD_ORIGIN)]
+    except (CorpusError, LeakError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    pool = keep_unseen(read_candidates(pack, rng), [e.text for e in gold])
+    proportions = Counter((e.origin.removeprefix(GOLD_ORIGIN), e.language) for e in gold if e.split != "train")
+    selection = draw_selection(pool, proportions, rng)
+    taken = {c.cluster for c in selection}
+    rest = [c for c in pool if c.cluster not in taken]
+    scores = load_scorer(options.bundle).score_statements([c.text for c in rest], languages=[c.language for c in rest])
+    probabilities = np.array([[(s.scores or {}).get(o, 1 / len(OUTCOMES)) for o in OUTCOMES] for s in scores])
+    learning = draw_learning(rest, probabilities, rng)
+    options.output.mkdir(parents=True, exist_ok=True)
+    for name, drawing in (("selection", selection), ("learning", learning)):
+        lines = (json.dumps(asdict(c), ensure_ascii=False) + "\n" for c in drawing)
+        (options.output / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+        print(f"{name}: {len(drawing)} of {len(pool)} candidates", dict(Counter(c.language for c in drawing)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
