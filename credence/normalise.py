@@ -27,13 +27,18 @@ _SPACED_OUT: Final = re.compile(
 _MAX_INITIALISM: Final = 6
 _ONE_LETTER_WORDS: Final = frozenset("aioавзийікосуєя")
 _MAX_ONE_LETTER_WORDS: Final = 5
+_LIST_MARKS: Final = frozenset("-–—•·▪●►*")
+# Below this a line of capitals is as likely a row of abbreviations.
+_MIN_SHOUTED_LETTERS: Final = 12
+_SHOUTED_SHARE: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Normalised:
     """A text in normal form.
 
-    ``flags`` names what was undone: ``zero_width``, ``bidi``, ``lookalike``, ``spaced_out``, ``compatibility_forms``.
+    ``flags`` names what was undone: ``zero_width``, ``bidi``, ``lookalike``, ``spaced_out``, ``compatibility_forms``,
+    ``list_mark``, ``capitals``.
     ``offsets[i]`` and ``ends[i]`` bound the characters of the original that made ``text[i]``; both have the length of
     ``text`` and never decrease.
     """
@@ -88,7 +93,8 @@ def normalise_text(text: str) -> Normalised:
 
     Removes zero-width characters, soft hyphens, bidi controls and stress marks; folds fullwidth, mathematical and
     circled letters (NFKC of that character) and composes marks (NFC); turns look-alike letters into the word's own
-    script; joins s p a c e d out words; makes each run of whitespace one space. Idempotent; raises nothing.
+    script; joins s p a c e d out words; makes each run of whitespace one space; takes the mark of a list item from the
+    start; puts a text that is all capitals into small letters, its first excepted. Idempotent; raises nothing.
     """
     flags: set[str] = set()
     pieces = _compose(_drop_invisible(_fold_forms(text, flags), flags))
@@ -102,6 +108,7 @@ def normalise_text(text: str) -> Normalised:
         changed = (_Piece(char, piece.start, piece.end) for char, piece in zip(unified, pieces, strict=True))
         # A letter in its own script may now take in a mark that it could not before.
         pieces = _compose(list(changed))
+    pieces = _lower_capitals(_drop_list_mark(pieces, flags), flags)
     final = "".join(piece.char for piece in pieces)
     offsets = tuple(piece.start for piece in pieces)
     return Normalised(final, frozenset(flags), offsets, tuple(piece.end for piece in pieces))
@@ -205,3 +212,26 @@ def _collapse_whitespace(pieces: list[_Piece]) -> list[_Piece]:
     if collapsed and collapsed[-1].char == " ":
         collapsed.pop()
     return collapsed
+
+
+def _drop_list_mark(pieces: list[_Piece], flags: set[str]) -> list[_Piece]:
+    start = 0
+    while start + 2 < len(pieces) and pieces[start].char in _LIST_MARKS and pieces[start + 1].char == " ":
+        start += 2
+    if start:
+        flags.add("list_mark")
+    return pieces[start:]
+
+
+def _lower_capitals(pieces: list[_Piece], flags: set[str]) -> list[_Piece]:
+    cased = [index for index, piece in enumerate(pieces) if piece.char.lower() != piece.char.upper()]
+    capitals = sum(pieces[index].char.isupper() for index in cased)
+    if len(cased) < _MIN_SHOUTED_LETTERS or capitals < _SHOUTED_SHARE * len(cased):
+        return pieces
+    flags.add("capitals")
+    first = cased[0]
+    return [
+        _Piece(letter, piece.start, piece.end)
+        for index, piece in enumerate(pieces)
+        for letter in (piece.char if index == first else piece.char.lower())
+    ]

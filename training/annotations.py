@@ -9,6 +9,8 @@ rest, so that agreement with gold is known. The selection drawing goes out twice
 labeller. ``python -m training.annotations collect`` writes the stand-off records of ``datasets/annotations`` (no text:
 set, line, offsets, SHA-256, label) and prints the agreement: Cohen's kappa with a bootstrap interval, by language.
 
+``--wave 2`` names the batches and the records of a further drawing, which holds no selection.
+
 A labeller answers ``number<TAB>code<TAB>rule<TAB>sure`` in ``NAME.out`` beside ``NAME.tsv``; the codes are F, A, D and
 N, in the order of the outcomes, and X for a line that cannot be labelled, which is left out.
 """
@@ -27,9 +29,11 @@ import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
 from credence.labels import OUTCOMES, Outcome
-from training.corpora import Example, data_pack_path, load_corpus, text_digest
+from training.candidates import TOO_CLOSE
+from training.corpora import Example, load_corpus, require_data_pack, text_digest
 from training.metrics import Floats, Ints, bootstrap
 from training.sources import ANNOTATIONS_DIR, CorpusError
+from training.splits import closest_similarity
 
 CODES: Final[dict[str, Outcome]] = dict(zip("FADN", OUTCOMES, strict=True))
 UNLABELLED: Final = "X"
@@ -90,19 +94,22 @@ def dispute(folder: Path, candidates: Path, seed: int) -> int:
 def collect(folder: Path, candidates: Path) -> dict[str, list[dict[str, Any]]]:
     """Return the records of ``train`` and ``dev``, in the order of the drawings; raises ``CorpusError``."""
     learned = _answers(folder, "L", "learning")
+    rows, held_back = _drawing("learning", candidates), _drawing("selection", candidates)
+    held_back_texts = [row["text"] for row in held_back]
+    closest = closest_similarity([row["text"] for row in rows], held_back_texts) if held_back else [0.0] * len(rows)
     first, second, third = (_answers(folder, side, "selection") for side in ("SA", "SB", "SC"))
     train = [
         _record("train", row, learned[number], 1)
-        for number, row in enumerate(_drawing("learning", candidates))
-        if number in learned and learned[number].label is not None
+        for number, row in enumerate(rows)
+        if number in learned and learned[number].label is not None and closest[number] < TOO_CLOSE
     ]
     dev: list[dict[str, Any]] = []
-    for number, row in enumerate(_drawing("selection", candidates)):
+    for number, row in enumerate(held_back):
         agree = first[number].label == second[number].label
         answer = min(first[number], second[number], key=lambda a: a.sure) if agree else third[number]
         if answer.label is not None:
             dev.append(_record("dev", row, answer, 2 if agree else 3))
-    return {"train": train, "dev": dev}
+    return {"train": train} | ({"dev": dev} if dev else {})
 
 
 def agreement(pairs: Sequence[tuple[Outcome, Outcome, str, str]]) -> list[tuple[str, int, float, str]]:
@@ -122,6 +129,9 @@ def _kappa(one_hot: Floats, other: Ints) -> float:
 
 
 def _drawing(name: str, candidates: Path) -> list[dict[str, Any]]:
+    """Return the rows of a drawing; a further drawing holds no selection."""
+    if not (candidates / f"{name}.jsonl").is_file():
+        return []
     lines = (candidates / f"{name}.jsonl").read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines if line]
 
@@ -192,6 +202,8 @@ def _print_agreement(folder: Path, candidates: Path, gold_train: Sequence[Exampl
         "two labellers apart": [(a, b, row["language"], row["cluster"]) for row, a, b in twice],
     }
     for title, pairs in tables.items():
+        if not pairs:
+            continue
         print(title)
         for language, n, share, kappa in agreement(pairs):
             print(f"  {language:3} {n:5} statements, agreed {share:.3f}, kappa {kappa}")
@@ -203,17 +215,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("step", choices=["hand-out", "dispute", "collect"])
     parser.add_argument("--candidates", type=Path, default=Path("runs/candidates"), help="the drawings")
     parser.add_argument("--batches", type=Path, default=Path("runs/labelling/batches"), help="folder of the batches")
+    parser.add_argument("--wave", type=int, default=1, help="number of the drawing")
     parser.add_argument("--output", type=Path, default=ANNOTATIONS_DIR, help="folder for the stand-off records")
     parser.add_argument("--seed", type=int, default=13, help="seed of the order of lines")
     options = parser.parse_args(arguments)
     try:
-        gold_train = load_corpus(("gold",), data_pack_path()).split("train", origin_prefix="gold/")
+        gold_train = load_corpus(("gold",), require_data_pack()).split("train", origin_prefix="gold/")
         if options.step == "hand-out":
             print(f"{hand_out(options.batches, options.candidates, gold_train, options.seed)} batches")
         elif options.step == "dispute":
             print(f"{dispute(options.batches, options.candidates, options.seed)} disputed statements")
         else:
-            _write_records(collect(options.batches, options.candidates), options.output)
+            _write_records(collect(options.batches, options.candidates), options.output, options.wave)
             _print_agreement(options.batches, options.candidates, gold_train)
     except CorpusError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -221,11 +234,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _write_records(records: dict[str, list[dict[str, Any]]], output: Path) -> None:
+def _write_records(records: dict[str, list[dict[str, Any]]], output: Path, wave: int) -> None:
     output.mkdir(parents=True, exist_ok=True)
     for split, rows in records.items():
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (output / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+        name = split if wave == 1 else f"{split}_{wave}"
+        (output / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
         print(f"{split}: {len(rows)} records,", dict(Counter(str(row["label"]) for row in rows)))
 
 

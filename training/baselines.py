@@ -76,7 +76,7 @@ def build_baseline(config: ExperimentConfig) -> Baseline:
             counts = CountVectorizer(vocabulary=sorted(set(CUE_WORDS.split())), binary=True, token_pattern=r"[\w-]+")
             return PipelineBaseline(make_pipeline(counts, regression), normal_texts)
         case "tfidf":
-            return PipelineBaseline(make_pipeline(_tfidf(), balanced), normal_texts)
+            return PipelineBaseline(make_pipeline(build_tfidf(), balanced), normal_texts)
         case "frozen_encoder":
             return PipelineBaseline(make_pipeline(StandardScaler(), regression), _frozen_view(config))
         case _:
@@ -92,7 +92,8 @@ def predict_with_baseline(
     return Predictions(config.name, baseline.predict(examples), (True,) * len(examples))
 
 
-def _tfidf() -> Any:
+def build_tfidf() -> Any:
+    """Return the features of texts: words, pairs of words and runs of characters, weighted by TF-IDF."""
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=2)
     return make_union(words, characters)

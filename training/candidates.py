@@ -6,6 +6,9 @@ Manual
 writes two stand-off drawings with their texts: ``selection.jsonl``, drawn in the proportions of gold/dev and gold/test
 and meant to be labelled twice, and ``learning.jsonl``, drawn from every set: a share at random, a share where the
 model sees a storyline, a share where its two best outcomes are close (uncertainty sampling, Lewis and Gale 1994).
+
+``--again`` draws a further ``learning.jsonl`` with a better ``--bundle``: without a selection, away from everything
+that is labelled already, half of it storylines and half of it doubts.
 """
 
 import argparse
@@ -14,13 +17,12 @@ import json
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from credence import load_scorer
 from credence.bundle import default_bundle_path
@@ -28,9 +30,10 @@ from credence.errors import InvalidTextError
 from credence.labels import OUTCOMES, Outcome
 from credence.normalise import check_text
 from credence.sentences import split_statements
-from training.corpora import data_pack_path, load_corpus
+from training.corpora import Example, load_corpus, require_data_pack
+from training.metrics import Floats
 from training.sources import GOLD_ORIGIN, CorpusError, public_sets
-from training.splits import LeakError
+from training.splits import LeakError, closest_similarity
 
 _WORDS: Final = (4, 75)
 _POSTS: Final = frozenset(
@@ -62,10 +65,13 @@ _CLUSTER_FIELDS: Final[dict[str, str]] = {
 _FAR_SETS: Final = frozenset({"gum_attribution", "szeged_uncertainty", "event_factuality", "liar2_valid_test"})
 _CAP_BY_STRATUM: Final = 2500
 _FAR_CAP: Final = 300
-_CLOSE_TO_GOLD: Final = 0.7
+# A cosine from which a statement is too much like a held-back one to be learned from.
+TOO_CLOSE: Final = 0.7
 _SELECTION_ROWS: Final = 960
 _LEARNING_ROWS: Final[dict[str, int]] = {"en": 4400, "uk": 5200, "ru": 4800}
 _SHARES: Final = {"random": 0.4, "storyline": 0.35, "uncertain": 0.25}
+_LEARNING_ROWS_AGAIN: Final[dict[str, int]] = {"en": 1300, "uk": 2100, "ru": 1900}
+_SHARES_AGAIN: Final = {"storyline": 0.5, "uncertain": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +132,8 @@ def keep_unseen(candidates: Iterable[Candidate], gold_texts: Sequence[str]) -> l
         if plain not in seen:
             seen.add(plain)
             kept.append(candidate)
-    vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), dtype=np.float32)
-    gold = vectors.fit_transform(gold_texts)
-    closest = np.concatenate(
-        [
-            (vectors.transform(c.text for c in kept[i : i + 2000]) @ gold.T).max(axis=1).toarray().ravel()
-            for i in range(0, len(kept), 2000)
-        ]
-    )
-    return [c for c, cosine in zip(kept, closest, strict=True) if cosine < _CLOSE_TO_GOLD]
+    closest = closest_similarity([c.text for c in kept], gold_texts)
+    return [c for c, cosine in zip(kept, closest, strict=True) if cosine < TOO_CLOSE]
 
 
 def _plain(text: str) -> str:
@@ -159,7 +158,12 @@ def draw_selection(
 
 
 def draw_learning(
-    candidates: Sequence[Candidate], probabilities: np.ndarray[Any, Any], rng: np.random.Generator
+    candidates: Sequence[Candidate],
+    probabilities: Floats,
+    rng: np.random.Generator,
+    *,
+    rows: Mapping[str, int] = _LEARNING_ROWS,
+    shares: Mapping[str, float] = _SHARES,
 ) -> list[Candidate]:
     """Draw the shares of each language; ``probabilities`` has a row a candidate and a column an outcome."""
     storyline = probabilities[:, OUTCOMES.index(Outcome.LIKELY_DISINFORMATION_NARRATIVE)]
@@ -173,9 +177,9 @@ def draw_learning(
         "uncertain": np.where(far, 0.0, np.exp(-6 * (best[:, -1] - best[:, -2]))),
     }
     drawn: list[int] = []
-    for language, wanted in _LEARNING_ROWS.items():
+    for language, wanted in rows.items():
         free = np.array([c.language == language for c in candidates])
-        for share, fraction in _SHARES.items():
+        for share, fraction in shares.items():
             chances = weights[share] * free
             chosen = rng.choice(
                 len(candidates), size=round(wanted * fraction), replace=False, p=chances / chances.sum()
@@ -192,36 +196,53 @@ def _by_stratum(candidates: Sequence[Candidate]) -> defaultdict[tuple[str, str],
     return strata
 
 
+def score_candidates(bundle: Path, candidates: Sequence[Candidate]) -> Floats:
+    """Return what a bundle says of candidates (n, n_outcomes), all outcomes alike where it scores none."""
+    scores = load_scorer(bundle).score_statements(
+        [c.text for c in candidates], languages=[c.language for c in candidates]
+    )
+    return np.array([[(s.scores or {}).get(o, 1 / len(OUTCOMES)) for o in OUTCOMES] for s in scores])
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Draw candidates; see the manual at the head of this module."""
     parser = argparse.ArgumentParser(prog="python -m training.candidates", description="Draw statements to label.")
     parser.add_argument("--output", type=Path, default=Path("runs/candidates"), help="folder for the drawings")
     parser.add_argument("--bundle", type=Path, default=default_bundle_path(), help="the model that finds them hard")
+    parser.add_argument("--again", action="store_true", help="a further drawing, away from what is labelled")
     parser.add_argument("--seed", type=int, default=13, help="seed of the drawing")
     options = parser.parse_args(arguments)
     rng = np.random.default_rng(options.seed)
     try:
-        pack = data_pack_path()
-        if pack is None:
-            raise CorpusError("CREDENCE_DATA is not set; name the root of the data pack")
-        gold = [e for e in load_corpus(("gold",), pack).examples if e.origin.startswith(GOLD_ORIGIN)]
+        pack = require_data_pack()
+        origins = ("gold", "annotations") if options.again else ("gold",)
+        labelled = load_corpus(origins, pack).examples
     except (CorpusError, LeakError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    pool = keep_unseen(read_candidates(pack, rng), [e.text for e in gold])
-    proportions = Counter((e.origin.removeprefix(GOLD_ORIGIN), e.language) for e in gold if e.split != "train")
-    selection = draw_selection(pool, proportions, rng)
-    taken = {c.cluster for c in selection}
-    rest = [c for c in pool if c.cluster not in taken]
-    scores = load_scorer(options.bundle).score_statements([c.text for c in rest], languages=[c.language for c in rest])
-    probabilities = np.array([[(s.scores or {}).get(o, 1 / len(OUTCOMES)) for o in OUTCOMES] for s in scores])
-    learning = draw_learning(rest, probabilities, rng)
+    pool = keep_unseen(read_candidates(pack, rng), [e.text for e in labelled])
+    drawings = _draw_again(options.bundle, pool, rng) if options.again else _draw(options.bundle, pool, labelled, rng)
     options.output.mkdir(parents=True, exist_ok=True)
-    for name, drawing in (("selection", selection), ("learning", learning)):
+    for name, drawing in drawings.items():
         lines = (json.dumps(asdict(c), ensure_ascii=False) + "\n" for c in drawing)
         (options.output / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
         print(f"{name}: {len(drawing)} of {len(pool)} candidates", dict(Counter(c.language for c in drawing)))
     return 0
+
+
+def _draw(
+    bundle: Path, pool: Sequence[Candidate], gold: Sequence[Example], rng: np.random.Generator
+) -> dict[str, list[Candidate]]:
+    proportions = Counter((e.origin.removeprefix(GOLD_ORIGIN), e.language) for e in gold if e.split != "train")
+    selection = draw_selection(pool, proportions, rng)
+    taken = {c.cluster for c in selection}
+    rest = keep_unseen((c for c in pool if c.cluster not in taken), [c.text for c in selection])
+    return {"selection": selection, "learning": draw_learning(rest, score_candidates(bundle, rest), rng)}
+
+
+def _draw_again(bundle: Path, pool: Sequence[Candidate], rng: np.random.Generator) -> dict[str, list[Candidate]]:
+    scores = score_candidates(bundle, pool)
+    return {"learning": draw_learning(pool, scores, rng, rows=_LEARNING_ROWS_AGAIN, shares=_SHARES_AGAIN)}
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Which statements are learned from, how long they may be, and how much some of them weigh in the loss.
 
-    ``own_weight`` is that of the project's own statements beside gold, ``toss_up_weight`` that of unsure labels.
+    ``own_weight`` is that of the project's own statements beside gold, ``toss_up_weight`` that of unsure labels. A
+    ``perturbed_share`` of the texts is learned misspelt, without punctuation or changed otherwise in ways that keep
+    the label.
     """
 
     origins: tuple[Literal["gold", "annotations", "statements"], ...] = ("gold", "annotations", "statements")
@@ -28,6 +30,7 @@ class DataConfig(_Section):
     max_train_statements: int | None = Field(default=None, ge=20)
     toss_up_weight: float = Field(default=1.0, gt=0, le=1)
     own_weight: float = Field(default=1.0, gt=0, le=1)
+    perturbed_share: float = Field(default=0.0, ge=0, le=1)
 
 
 class EncoderConfig(_Section):

@@ -92,6 +92,14 @@ def data_pack_path() -> Path | None:
     return path
 
 
+def require_data_pack() -> Path:
+    """Return the folder named by ``CREDENCE_DATA``; raises ``CorpusError`` where none is named."""
+    path = data_pack_path()
+    if path is None:
+        raise CorpusError(f"{DATA_PACK_VARIABLE} is not set; name the root of the data pack")
+    return path
+
+
 def load_corpus(origins: tuple[str, ...], data_pack: Path | None, *, datasets_dir: Path = DATASETS_DIR) -> Corpus:
     """Build the corpus of the origins asked for; gold needs a data pack and is left out without one.
 

@@ -1,30 +1,39 @@
-"""Scores a bundle through ``credence`` and prints tables: beside baselines, by language and source, by outcome.
+"""Measures bundles through ``credence`` and writes the full report: figures with intervals, breakdowns, suites, plots.
 
 Manual
 ------
-``python -m training.evaluate --split dev`` measures the shipped bundle on the held-back statements of the data pack,
-or of the project's own where there is no pack. ``--bundle`` names another folder, and more than one may be given: the
-first is compared with the rest. ``--baselines`` learns every baseline afresh beside it; ``--output`` also writes
-Markdown and plots.
+``python -m training.evaluate --split dev --output FOLDER`` measures the shipped bundle on the held-back statements of
+the data pack, or of the project's own where there is no pack, and writes ``dev.md``, ``dev.html`` (one page that needs
+no other file), ``dev.json`` (what the leaderboard and promotion read) and the plots; the figures are printed too.
+``--bundle`` names another folder, and more than one may be given: the first is reported, beside the rest.
+``--baselines`` learns every baseline afresh and adds them. Each other model gets a ``dev.NAME.json`` of its own.
+``--no-suites`` leaves the behavioural suites out.
+
+Worst errors are named by id, for texts of the data pack must not be passed on. ``--with-texts`` writes the texts too:
+such a report is for your own eyes and never committed.
 """
 
 import argparse
+import shlex
 import sys
-from datetime import date
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from credence import load_scorer
 from credence.bundle import default_bundle_path, load_bundle
+from credence.calibration import Calibration
 from credence.errors import BundleError
 from training.baselines import predict_with_baseline
 from training.config import ExperimentConfig, ModelKind
-from training.corpora import OWN_ORIGIN, Example, data_pack_path, load_corpus
-from training.evaluation import Predictions, predict_with_scorer
-from training.metrics import RESAMPLES
-from training.report import breakdown_table, comparison_table, outcome_table, write_plots
-from training.sources import GOLD_ORIGIN, CorpusError
+from training.corpora import ORIGINS, Corpus, Example, data_pack_path, load_corpus
+from training.evaluation import Predictions, evaluate_predictions, predict_with_scorer
+from training.report import markdown_summary, write_report
+from training.results import EvaluationResult
+from training.sources import CorpusError
 from training.splits import LeakError
+from training.suites import SuiteResult, run_suites
 
 BASELINES: Final[tuple[ModelKind, ...]] = (
     "majority",
@@ -36,67 +45,89 @@ BASELINES: Final[tuple[ModelKind, ...]] = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What one model says of the statements, and what else is known of it."""
+
+    predictions: Predictions
+    calibration: Calibration | None = None
+    suites: tuple[SuiteResult, ...] = ()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure bundles; see the manual at the head of this module."""
     options = _parser().parse_args(arguments)
     try:
-        corpus = load_corpus(("gold", "statements"), data_pack_path())
-        bundles = options.bundle or [default_bundle_path()]
-        examples = corpus.split(options.split, origin_prefix=options.origin or corpus.main_origin)
-        models = [_score(path, examples) for path in bundles]
+        pack = data_pack_path()
+        corpus = load_corpus(ORIGINS, pack)
+        examples = _held_back(corpus, options.split, options.origin)
+        bundles = dict.fromkeys(options.bundle or [default_bundle_path()])
+        models = [_score(path, examples, pack, with_suites=not options.no_suites) for path in bundles]
     except (BundleError, CorpusError, LeakError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.baselines:
         recipes = [ExperimentConfig(name=kind, model=kind) for kind in BASELINES]
-        models.extend(predict_with_baseline(recipe, corpus.learned(), examples) for recipe in recipes)
-    text = _report(models, examples, options.split)
-    print(text)
-    if options.output is not None:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / f"{options.split}.md").write_text(text, encoding="utf-8")
-        write_plots(models[0], examples, load_bundle(bundles[0]).calibration, options.output)
+        models.extend(_Model(predict_with_baseline(recipe, corpus.learned(), examples)) for recipe in recipes)
+    names = [model.predictions.name for model in models]
+    if len(set(names)) < len(names):
+        print("error: two of the folders hold the same bundle; name each bundle once", file=sys.stderr)
+        return 2
+    results = _evaluate(models, examples, corpus)
+    texts = {e.id: e.text for e in examples} if options.with_texts else None
+    given = sys.argv[1:] if arguments is None else arguments
+    command = shlex.join(["python", "-m", "training.evaluate", *given])
+    write_report(results, options.output, texts=texts, command=command)
+    print(markdown_summary(results))
+    print(f"the whole report is {options.output / options.split}.html")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training.evaluate", description="Measure bundles through credence."
+        prog="python -m training.evaluate", description="Measure bundles through credence and write the full report."
     )
+    origins = [f"{origin}/" for origin in ORIGINS]
     parser.add_argument("--bundle", type=Path, action="append", help="a bundle folder; by default the shipped one")
     parser.add_argument("--split", choices=("dev", "test"), default="dev", help="test only for a model that is to ship")
-    parser.add_argument("--origin", choices=(GOLD_ORIGIN, OWN_ORIGIN), help="measure on this origin alone")
-    parser.add_argument("--baselines", action="store_true", help="learn every baseline and print it beside the bundle")
-    parser.add_argument("--output", type=Path, help="folder for the report and its plots")
+    parser.add_argument("--origin", choices=origins, help="measure on this origin alone")
+    parser.add_argument("--baselines", action="store_true", help="learn every baseline and set it beside the bundle")
+    parser.add_argument("--no-suites", action="store_true", help="leave the behavioural suites out")
+    parser.add_argument(
+        "--with-texts", action="store_true", help="write the texts of the worst errors; never commit it"
+    )
+    parser.add_argument("--output", type=Path, default=Path("runs/evaluation"), help="folder for the report")
     return parser
 
 
-def _score(path: Path, examples: list[Example]) -> Predictions:
-    scorer = load_scorer(path)
-    return predict_with_scorer(
-        f"bundle {scorer.info.model_version} ({scorer.info.bundle_digest[:8]})", scorer, examples
-    )
+def _held_back(corpus: Corpus, split: str, origin: str | None) -> list[Example]:
+    examples = corpus.split(split, origin_prefix=origin) if origin else corpus.held_back(split)
+    if not examples:
+        raise CorpusError(f"there are no {split} statements of {origin or corpus.main_origin}; name another origin")
+    return examples
 
 
-def _report(models: list[Predictions], examples: list[Example], split: str) -> str:
-    origins = sorted({e.origin.split("/")[0] for e in examples})
-    unscored = models[0].is_scored.count(False)
-    return "\n".join(
-        [
-            f"# {models[0].name} on {split}, {date.today().isoformat()}",
-            "",
-            f"{len(examples)} statements of {' and '.join(origins)}; "
-            f"95 % intervals from {RESAMPLES} bootstrap samples of clusters.",
-            f"{unscored} were taken for too short or another language and count as `not_a_claim`.",
-            "",
-            comparison_table(models, examples),
-            "",
-            breakdown_table(models[0], examples),
-            "",
-            outcome_table(models[0], examples),
-            "",
-        ]
-    )
+def _score(path: Path, examples: Sequence[Example], pack: Path | None, *, with_suites: bool) -> _Model:
+    bundle, scorer = load_bundle(path), load_scorer(path)
+    name = f"bundle {bundle.manifest.model_version} ({bundle.digest[:8]})"
+    suites = run_suites(scorer, data_pack=pack) if with_suites else ()
+    return _Model(predict_with_scorer(name, scorer, examples), bundle.calibration, suites)
+
+
+def _evaluate(models: Sequence[_Model], examples: Sequence[Example], corpus: Corpus) -> list[EvaluationResult]:
+    """Evaluate the first model beside all the others, and each of these beside the first."""
+    first, *others = models
+    return [
+        evaluate_predictions(
+            model.predictions,
+            examples,
+            digests=corpus.digests,
+            calibration=model.calibration,
+            suites=model.suites,
+            others=[other.predictions for other in (others if model is first else [first])],
+        )
+        for model in models
+    ]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Fine-tunes an encoder and makes the bundle: learn, export, calibrate on held-back statements, compare, seal."""
 
+import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from training.loop import (
 )
 from training.metrics import Floats, macro_f1
 from training.model import OutcomeClassifier, average_weights
+from training.perturbations import PERTURBATIONS
 from training.report import write_card
 from training.tracking import BUNDLE_ARTIFACT, Run
 
@@ -60,7 +62,7 @@ def fine_tune_bundle(session: Session) -> Predictions | None:
     """
     config = session.config
     encoder = load_encoder(config.encoder.name, trim=config.encoder.trim)
-    model = _fine_tune(session, encoder)
+    model = fine_tune_model(session, encoder)
     if not is_main_process():
         return None
     paths = BundlePaths(session.folder / BUNDLE_ARTIFACT)
@@ -72,7 +74,7 @@ def fine_tune_bundle(session: Session) -> Predictions | None:
     return predictions
 
 
-def _fine_tune(session: Session, encoder: PretrainedEncoder) -> OutcomeClassifier:
+def fine_tune_model(session: Session, encoder: PretrainedEncoder) -> OutcomeClassifier:
     """Train once for each seed from the same start, and average the weights of the last epochs of all of them."""
     config = session.config
     torch.manual_seed(config.seed)
@@ -80,12 +82,12 @@ def _fine_tune(session: Session, encoder: PretrainedEncoder) -> OutcomeClassifie
     if config.optimiser.lora_rank:
         model.add_lora(config.optimiser.lora_rank)
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    statements, dev_ids = _encode_learned(session, encoder), _encode_dev(session, encoder)
+    dev_ids = _encode_dev(session, encoder)
     for turn in range(config.optimiser.average_seeds):
         model.load_state_dict(start)
         train_classifier(
             model,
-            statements,
+            _encode_learned(session, encoder, config.seed + turn),
             config.optimiser,
             seed=config.seed + turn,
             checkpoint_dir=session.folder / f"checkpoint-{turn}",
@@ -110,13 +112,21 @@ def _weights_path(session: Session, turn: int, epoch: int) -> Path:
     return session.folder / f"weights-{turn}-{epoch}.pt"
 
 
-def _encode_learned(session: Session, encoder: PretrainedEncoder) -> EncodedStatements:
-    config, examples = session.config, session.learned()
+def _encode_learned(session: Session, encoder: PretrainedEncoder, seed: int) -> EncodedStatements:
+    config = session.config
+    examples = _perturb(session.learned(), config.data.perturbed_share, seed)
     return EncodedStatements(
         ids=tuple(_encode(config, encoder, examples, config.data.max_length_tokens)),
         outcomes=tuple(OUTCOMES.index(e.label) for e in examples),
         weights=tuple(_weight(config, e) for e in examples),
     )
+
+
+def _perturb(examples: list[Example], share: float, seed: int) -> list[Example]:
+    """Change that share of the texts in ways that keep the label, other texts and other ways with each seed."""
+    rng = random.Random(seed)
+    ways = list(PERTURBATIONS.values())
+    return [replace(e, text=rng.choice(ways)(e.text)) if rng.random() < share else e for e in examples]
 
 
 def _weight(config: ExperimentConfig, example: Example) -> float:

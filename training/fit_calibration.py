@@ -83,13 +83,13 @@ def set_threshold(probabilities: Floats, gold: Ints, coverage: float) -> float:
 
 
 def reliability_table(probabilities: Floats, gold: Ints, languages: Sequence[str]) -> list[ReliabilityBin]:
-    """Return bins of equal mass over confidence for each language, and for all under the name ``all``."""
+    """Return bins of equal mass over confidence for each language that occurs, and for all under the name ``all``."""
     right, confidence = probabilities.argmax(1) == gold, probabilities.max(1)
     table = []
     for code in ("all", *SUPPORTED_LANGUAGES):
         rows = np.flatnonzero([code in ("all", language) for language in languages])
         rows = rows[np.argsort(confidence[rows], kind="stable")]
-        for part in np.array_split(rows, min(_TABLE_BINS, len(rows))):
+        for part in np.array_split(rows, min(_TABLE_BINS, len(rows))) if len(rows) else ():
             table.append(
                 ReliabilityBin(
                     language=code,

@@ -26,13 +26,16 @@ _POOL_BATCHES: Final = 16
 _PREDICT_BATCH: Final = 32
 _PROGRESS_FILE: Final = "progress.json"
 
+# Logits (n, n_outcomes), what each row is, and the label smoothing, to the loss of each row (n,).
+RowLoss = Callable[[Tensor, Tensor, float], Tensor]
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedStatements:
-    """Token ids of each statement, its outcome column and its weight in the loss."""
+    """Token ids of each statement, its weight in the loss, and its outcome column or a 0 or 1 for each label."""
 
     ids: tuple[tuple[int, ...], ...]
-    outcomes: tuple[int, ...]
+    outcomes: tuple[int, ...] | tuple[tuple[float, ...], ...]
     weights: tuple[float, ...]
 
 
@@ -74,6 +77,17 @@ def mixed_precision(config: OptimiserConfig) -> str:
     return "bf16" if wants else "no"
 
 
+def one_outcome_loss(logits: Tensor, outcomes: Tensor, smoothing: float) -> Tensor:
+    """Return the cross-entropy of each row (n,), whose outcome column is in ``outcomes`` (n,)."""
+    return functional.cross_entropy(logits, outcomes, reduction="none", label_smoothing=smoothing)
+
+
+def any_labels_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Return the binary cross-entropy of each row (n,), summed over its labels (n, n_labels) of 0 and 1."""
+    smooth = labels * (1 - smoothing) + smoothing / 2
+    return functional.binary_cross_entropy_with_logits(logits, smooth, reduction="none").sum(1)
+
+
 def train_classifier(
     model: OutcomeClassifier,
     statements: EncodedStatements,
@@ -82,6 +96,7 @@ def train_classifier(
     seed: int,
     checkpoint_dir: Path,
     on_epoch: Callable[[int, float, OutcomeClassifier], None],
+    row_loss: RowLoss = one_outcome_loss,
 ) -> None:
     """Fine-tune in place. ``on_epoch`` gets the epoch (from 1), the mean loss and the model.
 
@@ -90,7 +105,7 @@ def train_classifier(
     set_seed(seed)
     accelerator = Accelerator(mixed_precision=mixed_precision(config))
     model.encoder.get_input_embeddings().requires_grad_(config.train_embeddings)
-    optimiser = torch.optim.AdamW(_parameter_groups(model, config), weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(_parameter_groups(model, config), weight_decay=config.weight_decay, fused=True)
     steps = config.epochs * math.ceil(len(statements.ids) / config.batch_size)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, _linear_schedule(steps, config.warmup_fraction))
     prepared, optimiser, scheduler = accelerator.prepare(model, optimiser, scheduler)
@@ -104,7 +119,8 @@ def train_classifier(
         ]
         for batch in tqdm(own, desc=f"epoch {epoch}/{config.epochs}", disable=None, leave=False):
             logits = prepared(batch.ids.to(accelerator.device), batch.mask.to(accelerator.device))
-            loss = _loss(logits.float(), batch, config.label_smoothing)
+            losses_of_rows = row_loss(logits.float(), batch.outcomes.to(logits.device), config.label_smoothing)
+            loss = _weighted_mean(losses_of_rows, batch.weights.to(logits.device))
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(prepared.parameters(), 1.0)
             optimiser.step()
@@ -167,11 +183,7 @@ def _linear_schedule(steps: int, warmup_fraction: float) -> Callable[[int], floa
     return lambda step: min((step + 1) / warmup, max(0.0, (steps - step) / max(1, steps - warmup)))
 
 
-def _loss(logits: Tensor, batch: _Batch, smoothing: float) -> Tensor:
-    losses = functional.cross_entropy(
-        logits, batch.outcomes.to(logits.device), reduction="none", label_smoothing=smoothing
-    )
-    weights = batch.weights.to(logits.device)
+def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     return (losses * weights).sum() / weights.sum()
 
 

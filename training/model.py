@@ -1,4 +1,4 @@
-"""The torch module: an encoder, mean pooling over its tokens, and a linear head over the four outcomes."""
+"""The torch module: an encoder, mean pooling over its tokens, and a linear head over the outcomes."""
 
 from typing import Final
 
@@ -13,16 +13,16 @@ _MIN_TOKENS: Final = 1e-9
 
 
 class OutcomeClassifier(nn.Module):
-    """Logits of the four outcomes; mean pooling as in E5 (Wang et al. 2024, arXiv:2402.05672)."""
+    """Logits of the outcomes, four unless told; mean pooling as in E5 (Wang et al. 2024, arXiv:2402.05672)."""
 
-    def __init__(self, encoder: PreTrainedModel, dropout: float) -> None:
+    def __init__(self, encoder: PreTrainedModel, dropout: float, n_outcomes: int = len(OUTCOMES)) -> None:
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
         for module in encoder.modules():
             if isinstance(module, nn.Dropout):
                 module.p = dropout
-        self.head = nn.Linear(encoder.config.hidden_size, len(OUTCOMES))
+        self.head = nn.Linear(encoder.config.hidden_size, n_outcomes)
 
     def add_lora(self, rank: int) -> None:
         """Freeze the encoder and learn low-rank updates of its linear layers (Hu et al. 2021, arXiv:2106.09685)."""

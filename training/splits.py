@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.neighbors import NearestNeighbors
 
 NEAR_DUPLICATE_SIMILARITY: Final = 0.92
 _DEV_SHARE: Final = 0.12
 _TEST_SHARE: Final = 0.12
+_ROWS_AT_ONCE: Final = 2000
 
 
 class LeakError(ValueError):
@@ -29,6 +31,18 @@ def assign_split(cluster: str) -> str:
 def folds_by_cluster(clusters: Sequence[str], n_folds: int) -> list[int]:
     """Return the fold, 0 to ``n_folds`` - 1, of each row; rows of one cluster share a fold."""
     return [int.from_bytes(hashlib.sha256(f"fold {c}".encode()).digest()[:8]) % n_folds for c in clusters]
+
+
+def closest_similarity(texts: Sequence[str], others: Sequence[str]) -> NDArray[np.float32]:
+    """Return the cosine of character 4-grams (n,) of each text to the nearest of the others."""
+    vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), dtype=np.float32)
+    known = vectors.fit_transform(others)
+    parts = [
+        (vectors.transform(texts[start : start + _ROWS_AT_ONCE]) @ known.T).max(axis=1).toarray().ravel()
+        for start in range(0, len(texts), _ROWS_AT_ONCE)
+    ]
+    found: NDArray[np.float32] = np.concatenate(parts)
+    return found
 
 
 def check_no_leak(rows: Iterable[tuple[str, str, str, str]]) -> None:

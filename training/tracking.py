@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 EXPERIMENT: Final = "credence"
 REGISTERED_MODEL: Final = "credence"
 CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
 BUNDLE_ARTIFACT: Final = "bundle"
 
 
@@ -110,13 +111,24 @@ def champion_bundle(tracking_uri: str) -> Iterator[Path | None]:
     if version is None:
         yield None
         return
+    with run_bundle(version.run_id, tracking_uri) as bundle:
+        yield bundle
+
+
+@contextmanager
+def run_bundle(run_id: str, tracking_uri: str) -> Iterator[Path]:
+    """Fetch the bundle that a run recorded into a temporary folder; raises ``LookupError`` where there is none."""
     with tempfile.TemporaryDirectory() as folder:
-        source = f"runs:/{version.run_id}/{BUNDLE_ARTIFACT}"
-        yield Path(mlflow.artifacts.download_artifacts(source, dst_path=folder, tracking_uri=tracking_uri))
+        source = f"runs:/{run_id}/{BUNDLE_ARTIFACT}"
+        try:
+            fetched = mlflow.artifacts.download_artifacts(source, dst_path=folder, tracking_uri=tracking_uri)
+        except (MlflowException, OSError) as error:
+            raise LookupError(f"run {run_id} has no {BUNDLE_ARTIFACT} in this store") from error
+        yield Path(fetched)
 
 
-def register_champion(run: Run, tracking_uri: str) -> str:
-    """Register the bundle of a run as the next version of ``credence``, give it the alias, and return the version."""
+def register_challenger(run: Run, tracking_uri: str) -> str:
+    """Register the bundle of a run as the next version of ``credence``, alias ``challenger``; return the version."""
     client = MlflowClient(tracking_uri)
     try:
         client.create_registered_model(REGISTERED_MODEL)
@@ -125,8 +137,24 @@ def register_champion(run: Run, tracking_uri: str) -> str:
             raise
     uri = client.get_run(run.run_id).info.artifact_uri
     created = client.create_model_version(REGISTERED_MODEL, f"{uri}/{BUNDLE_ARTIFACT}", run_id=run.run_id)
-    client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, created.version)
+    client.set_registered_model_alias(REGISTERED_MODEL, CHALLENGER, created.version)
     return str(created.version)
+
+
+def make_champion(run_id: str, tracking_uri: str, tags: Mapping[str, str]) -> str:
+    """Give the alias ``champion`` to the version that a run registered, tag it, and return the version.
+
+    Raises ``LookupError`` where the run registered none.
+    """
+    client = MlflowClient(tracking_uri)
+    versions = client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
+    if not versions:
+        raise LookupError(f"run {run_id} has registered no version of {REGISTERED_MODEL} in this store")
+    version = str(versions[0].version)
+    for name, value in tags.items():
+        client.set_model_version_tag(REGISTERED_MODEL, version, name, value)
+    client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version)
+    return version
 
 
 def _champion(tracking_uri: str) -> Any:

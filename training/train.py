@@ -1,4 +1,4 @@
-"""Runs one experiment: learns, calibrates, bundles, measures on held-back statements, tracks, and names the champion.
+"""Runs one experiment: learns, calibrates, bundles, measures on held-back statements, tracks, and registers the bundle.
 
 Manual
 ------
@@ -19,19 +19,19 @@ from typing import Final
 
 import torch
 
-from credence import load_scorer
 from credence.bundle import load_bundle
 from training.baselines import predict_with_baseline
 from training.config import ConfigError, ExperimentConfig
 from training.corpora import OWN_ORIGIN, data_pack_path, load_corpus
-from training.evaluation import Predictions, gold_columns, measure, predict_with_scorer
+from training.evaluation import Predictions, evaluate_predictions
 from training.fine_tuning import Session, fine_tune_bundle
 from training.loop import is_main_process, mixed_precision, wait_for_all_processes
-from training.metrics import Interval, macro_f1
-from training.report import breakdown_table, outcome_table, write_plots
-from training.sources import GOLD_ORIGIN, CorpusError
+from training.metrics import Interval
+from training.report import write_report
+from training.results import EvaluationResult
+from training.sources import CorpusError
 from training.splits import LeakError
-from training.tracking import BUNDLE_ARTIFACT, NullRun, champion_bundle, register_champion, tracked_run
+from training.tracking import BUNDLE_ARTIFACT, NullRun, register_challenger, tracked_run
 
 RUNS_DIR: Final = Path("runs")
 
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run_tracked(session: Session, uri: str, publish: Path | None) -> None:
-    """Learn, record what came of it, and let a new bundle challenge the champion."""
+    """Learn, record what came of it, and register a new bundle as challenger."""
     _log_setup(session)
     fine_tunes = session.config.model == "encoder"
     predictions = (
@@ -78,7 +78,8 @@ def _run_tracked(session: Session, uri: str, publish: Path | None) -> None:
     figures = _log_results(session, predictions)
     print(f"run {session.run.run_id}: macro-F1 on dev {figures['macro_f1']}")
     if fine_tunes:
-        print(_challenge(session, uri, predictions))
+        version = register_challenger(session.run, uri)
+        print(f"registered as version {version} of credence, now challenger; training.promote makes it champion")
         if publish is not None:
             shutil.copytree(session.folder / BUNDLE_ARTIFACT, publish, dirs_exist_ok=True)
             print(f"bundle copied to {publish}")
@@ -111,25 +112,32 @@ def _log_setup(session: Session) -> None:
 
 
 def _log_results(session: Session, predictions: Predictions) -> dict[str, Interval]:
-    figures = measure(predictions, session.dev)
-    flat = {f"dev_{n}{suffix}": value for n, i in figures.items() for suffix, value in _parts(i)}
+    result = _evaluate(session, predictions)
+    flat = {f"dev_{n}{suffix}": value for n, i in result.metrics.items() for suffix, value in _parts(i)}
     session.run.log_metrics(flat)
     report = session.folder / "report"
     bundle = session.folder / BUNDLE_ARTIFACT
-    calibration = load_bundle(bundle).calibration if bundle.is_dir() else None
-    write_plots(predictions, session.dev, calibration, report)
-    tables = [breakdown_table(predictions, session.dev), outcome_table(predictions, session.dev)]
-    (report / "dev.md").write_text("\n\n".join(tables) + "\n", encoding="utf-8")
+    write_report(
+        [result], report, command=f"python -m training.train --config experiments/{session.config.name}/config.toml"
+    )
     (report / "config.json").write_text(session.config.model_dump_json(indent=1), encoding="utf-8")
     (report / "environment.json").write_text(json.dumps(_environment(), indent=1), encoding="utf-8")
     session.run.log_artifacts(report, "report")
     if bundle.is_dir():
         session.run.log_artifacts(bundle, BUNDLE_ARTIFACT)
-    return figures
+    return result.metrics
 
 
-def _learned_from_gold(bundle: Path) -> bool:
-    return any(name.startswith(GOLD_ORIGIN) for name in load_bundle(bundle).manifest.data_digests)
+def _evaluate(session: Session, predictions: Predictions) -> EvaluationResult:
+    bundle = session.folder / BUNDLE_ARTIFACT
+    return evaluate_predictions(
+        predictions,
+        session.dev,
+        digests=session.corpus.digests,
+        calibration=load_bundle(bundle).calibration if bundle.is_dir() else None,
+        model_kind=None if bundle.is_dir() else session.config.model,
+        run_id=session.run.run_id,
+    )
 
 
 def _environment() -> dict[str, object]:
@@ -143,21 +151,6 @@ def _environment() -> dict[str, object]:
 
 def _parts(interval: Interval) -> tuple[tuple[str, float], ...]:
     return ("", interval.value), ("_low", interval.low), ("_high", interval.high)
-
-
-def _challenge(session: Session, uri: str, challenger: Predictions) -> str:
-    """Give the alias to this run's bundle if it beats the present champion on the same development statements."""
-    gold = gold_columns(session.dev)
-    ours = macro_f1(challenger.probabilities, gold)
-    with champion_bundle(uri) as folder:
-        if folder is not None:
-            if session.corpus.main_origin == OWN_ORIGIN and _learned_from_gold(folder):
-                return "the champion stays: it learned from gold, whose development statements this run did not have"
-            champion = predict_with_scorer("champion", load_scorer(folder), session.dev)
-            theirs = macro_f1(champion.probabilities, gold)
-            if ours <= theirs:
-                return f"the champion stays: macro-F1 on dev {theirs:.4f}, this run {ours:.4f}"
-    return f"registered as version {register_champion(session.run, uri)} of credence, now champion"
 
 
 if __name__ == "__main__":

@@ -127,3 +127,29 @@ def test_a_bad_text_is_refused_without_being_repeated(text: str, kind: str, part
 @pytest.mark.parametrize("text", ["War.", "a\tb\r\nc\x0b\x0c\x85", "🚀", "שלום", "." * 20, "<b>hi</b>"])
 def test_a_text_that_can_be_read_passes(text: str) -> None:
     check_text(text, max_chars=20)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("THE MAYOR OF KHARKIV RESIGNED ON FRIDAY", "The mayor of kharkiv resigned on friday"),
+        ("«ЕКСПЕРТИ» ПРОГНОЗУЮТЬ ЗРОСТАННЯ ЦІН", "«Експерти» прогнозують зростання цін"),
+        ("ЗСУ та СБУ у Києві", "ЗСУ та СБУ у Києві"),
+        ("СРОЧНО: в Риге открыли мост", "СРОЧНО: в Риге открыли мост"),
+        ("NATO, ЄС", "NATO, ЄС"),
+    ],
+)
+def test_a_line_of_capitals_is_put_into_small_letters_and_an_abbreviation_is_not(text: str, expected: str) -> None:
+    assert normalise_text(text).text == expected
+
+
+@pytest.mark.parametrize("mark", ["- ", "— ", "• ", "– - "])
+def test_the_mark_of_a_list_item_goes_and_offsets_stay(mark: str) -> None:
+    normal = normalise_text(mark + "the bridge is open")
+    assert normal.text == "the bridge is open"
+    assert normal.original_span(0, 3) == (len(mark), len(mark) + 3)
+
+
+def test_a_dash_that_marks_no_item_stays() -> None:
+    assert normalise_text("-5 degrees in Sumy").text == "-5 degrees in Sumy"
+    assert normalise_text("—").text == "—"

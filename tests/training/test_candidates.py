@@ -37,27 +37,24 @@ def pool() -> list[Candidate]:
     return [make(n, language=language) for language in ("en", "uk", "ru") for n in range(200)]
 
 
-def test_learning_draws_no_statement_twice_and_as_many_a_language_as_asked(
-    monkeypatch: pytest.MonkeyPatch, pool: list[Candidate]
-) -> None:
-    monkeypatch.setattr(candidates, "_LEARNING_ROWS", {"en": 20, "uk": 60, "ru": 40})
-    drawn = draw_learning(pool, np.full((600, 4), 0.25), np.random.default_rng(1))
+def test_learning_draws_no_statement_twice_and_as_many_a_language_as_asked(pool: list[Candidate]) -> None:
+    rows = {"en": 20, "uk": 60, "ru": 40}
+    drawn = draw_learning(pool, np.full((600, 4), 0.25), np.random.default_rng(1), rows=rows)
     assert Counter(c.language for c in drawn) == {"en": 20, "uk": 60, "ru": 40}
     assert len(set(drawn)) == len(drawn)
 
 
-def test_statements_that_look_like_storylines_are_drawn_more_often(
-    monkeypatch: pytest.MonkeyPatch, pool: list[Candidate]
-) -> None:
-    monkeypatch.setattr(candidates, "_LEARNING_ROWS", {"en": 40, "uk": 40, "ru": 40})
+def test_statements_that_look_like_storylines_are_drawn_more_often(pool: list[Candidate]) -> None:
+    rows = {"en": 40, "uk": 40, "ru": 40}
     probabilities = np.tile([0.97, 0.01, 0.01, 0.01], (600, 1))
     probabilities[::5] = [0.04, 0.03, 0.90, 0.03]
-    drawn = draw_learning(pool, probabilities, np.random.default_rng(1))
+    drawn = draw_learning(pool, probabilities, np.random.default_rng(1), rows=rows)
     storylines = sum(c.line % 5 == 0 for c in drawn)
     assert storylines / len(drawn) > 0.4
 
 
-def test_the_same_seed_draws_the_same(pool: list[Candidate], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidates, "_LEARNING_ROWS", {"en": 10, "uk": 10, "ru": 10})
-    first, second = (draw_learning(pool, np.full((600, 4), 0.25), np.random.default_rng(5)) for _ in range(2))
+def test_the_same_seed_draws_the_same(pool: list[Candidate]) -> None:
+    rows = {"en": 10, "uk": 10, "ru": 10}
+    alike = np.full((600, 4), 0.25)
+    first, second = (draw_learning(pool, alike, np.random.default_rng(5), rows=rows) for _ in range(2))
     assert first == second

@@ -9,6 +9,7 @@ from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
 
 from training.tracking import (
     BUNDLE_ARTIFACT,
+    CHALLENGER,
     CHAMPION,
     EXPERIMENT,
     REGISTERED_MODEL,
@@ -16,7 +17,9 @@ from training.tracking import (
     NullRun,
     Run,
     champion_bundle,
-    register_champion,
+    make_champion,
+    register_challenger,
+    run_bundle,
     tracked_run,
 )
 
@@ -92,22 +95,51 @@ def test_before_the_first_champion_there_is_none(uri: str) -> None:
         assert folder is None
 
 
-def test_the_alias_moves_to_the_version_named_last(uri: str, tmp_path: Path, bundle: Path) -> None:
+def test_each_registered_run_becomes_the_challenger_and_none_the_champion(
+    uri: str, tmp_path: Path, bundle: Path
+) -> None:
     first, second = record(uri, tmp_path, bundle), record(uri, tmp_path, bundle)
     client = MlflowClient(uri)
     for number, run in enumerate((first, second), start=1):
-        assert register_champion(run, uri) == str(number)
-        assert client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION).run_id == run.run_id
+        assert register_challenger(run, uri) == str(number)
+        assert client.get_model_version_by_alias(REGISTERED_MODEL, CHALLENGER).run_id == run.run_id
     assert len(client.search_model_versions(f"name = '{REGISTERED_MODEL}'")) == 2
+    with champion_bundle(uri) as folder:
+        assert folder is None
+
+
+def test_a_promoted_run_becomes_champion_with_its_tags(uri: str, tmp_path: Path, bundle: Path) -> None:
+    first, second = record(uri, tmp_path, bundle), record(uri, tmp_path, bundle)
+    for run in (first, second):
+        register_challenger(run, uri)
+    assert make_champion(first.run_id, uri, {"waived.macro_f1": "a trial"}) == "1"
+    found = MlflowClient(uri).get_model_version_by_alias(REGISTERED_MODEL, CHAMPION)
+    assert (found.run_id, found.tags["waived.macro_f1"]) == (first.run_id, "a trial")
+
+
+def test_a_run_without_a_version_cannot_become_champion(uri: str, tmp_path: Path, bundle: Path) -> None:
+    register_challenger(record(uri, tmp_path, bundle), uri)
+    unregistered = record(uri, tmp_path, bundle)
+    with pytest.raises(LookupError, match="registered no version"):
+        make_champion(unregistered.run_id, uri, {})
 
 
 def test_the_champion_is_fetched_into_a_folder_that_goes_away(uri: str, tmp_path: Path, bundle: Path) -> None:
-    register_champion(record(uri, tmp_path, bundle), uri)
+    run = record(uri, tmp_path, bundle)
+    register_challenger(run, uri)
+    make_champion(run.run_id, uri, {})
     with champion_bundle(uri) as folder:
         assert folder is not None
         assert (folder / "manifest.json").read_text(encoding="utf-8") == "{}"
         assert tmp_path not in folder.parents
     assert not folder.exists()
+
+
+def test_a_run_that_recorded_no_bundle_is_named(uri: str, tmp_path: Path) -> None:
+    with tracked_run("bare", uri, tmp_path / "artifacts", {}) as run:
+        pass
+    with pytest.raises(LookupError, match="no bundle"), run_bundle(run.run_id, uri):
+        pass
 
 
 def test_an_untracked_run_takes_everything_and_keeps_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The training command from recipe to champion, on the project's own statements and a tiny encoder."""
+"""The training command from recipe to registered bundle, on the project's own statements and a tiny encoder."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ from credence.bundle import Bundle, load_bundle
 from credence.language import SUPPORTED_LANGUAGES
 from training.corpora import load_corpus
 from training.export import MAX_SCORE_GAP
-from training.tracking import CHAMPION, EXPERIMENT, REGISTERED_MODEL
+from training.tracking import CHALLENGER, EXPERIMENT, REGISTERED_MODEL
 from training.train import main
 
 RECIPE = """
@@ -118,9 +118,9 @@ def test_the_run_holds_the_whole_recipe_and_the_figures_with_intervals(trained: 
 def test_the_run_keeps_the_bundle_and_the_report(trained: Trained) -> None:
     run_id = trained.runs()[0].info.run_id
     kept = {file.path for folder in ("bundle", "report") for file in trained.client.list_artifacts(run_id, folder)}
-    report = {
-        f"report/{name}" for name in ("config.json", "confusion.png", "dev.md", "environment.json", "reliability.png")
-    }
+    plots = ("confusion", "reliability", "reliability_by_language", "risk_coverage", "by_language")
+    written = ("config.json", "environment.json", "dev.md", "dev.html", "dev.json", *(f"dev.{p}.png" for p in plots))
+    report = {f"report/{name}" for name in written}
     assert kept == {f"bundle/{path.name}" for path in (trained.folder / "published").iterdir()} | report
 
 
@@ -143,11 +143,11 @@ def test_the_same_recipe_gives_the_same_metrics(trained: Trained) -> None:
     assert first.data.params == second.data.params
 
 
-def test_the_first_run_becomes_champion_and_an_equal_one_does_not(trained: Trained) -> None:
-    first, _ = trained.runs()
-    assert "version 1 of credence, now champion" in trained.said[0]
-    assert "the champion stays" in trained.said[1]
-    assert trained.client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION).run_id == first.info.run_id
+def test_each_run_registers_its_bundle_as_challenger_and_names_no_champion(trained: Trained) -> None:
+    _, second = trained.runs()
+    assert all(f"version {number} of credence, now challenger" in said for number, said in enumerate(trained.said, 1))
+    assert trained.client.get_model_version_by_alias(REGISTERED_MODEL, CHALLENGER).run_id == second.info.run_id
+    assert "champion" not in trained.client.get_registered_model(REGISTERED_MODEL).aliases
 
 
 def test_learning_without_a_data_pack_is_said(trained: Trained) -> None:
@@ -155,12 +155,12 @@ def test_learning_without_a_data_pack_is_said(trained: Trained) -> None:
 
 
 @pytest.mark.parametrize("model", ["majority", "tfidf"])
-def test_baselines_run_by_the_same_command_and_never_become_champion(trained: Trained, model: str) -> None:
+def test_baselines_run_by_the_same_command_and_register_nothing(trained: Trained, model: str) -> None:
     said = trained.run("--set", f"model={model}", "--set", f"name={model}")
     (run,) = trained.runs(model)
     assert run.data.tags["model"] == model
     assert run.data.metrics["dev_macro_f1"] > 0
-    assert "champion" not in said
+    assert "challenger" not in said
     assert not (trained.folder / model / "bundle").exists()
 
 

@@ -1,0 +1,125 @@
+"""Writes ``experiments/LEADERBOARD.md`` from the results that stand beside each recipe; never written by hand.
+
+Manual
+------
+``python -m training.train --config experiments/NAME/config.toml`` and then
+``python -m training.evaluate --split dev --bundle runs/NAME/bundle --output runs/NAME/report`` measure one recipe.
+``python -m training.leaderboard --take runs`` copies each ``runs/NAME/report/dev.json`` (and ``test.json``) to
+``experiments/NAME/results``, where it is committed, and writes the page anew. Without ``--take`` it only writes the
+page; ``--check`` writes nothing and fails where the page is not what the results say.
+"""
+
+import argparse
+import shutil
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+from training.report import markdown_table
+from training.results import EvaluationResult, ResultError, read_result
+from training.targets import TARGETS
+
+EXPERIMENTS_DIR: Final = Path(__file__).parent.parent / "experiments"
+PAGE: Final = "LEADERBOARD.md"
+_SPLITS: Final = ("test", "dev")
+_COLUMNS: Final[dict[str, str]] = {
+    "macro_f1": "macro-F1",
+    "macro_f1_weakest_language": "weakest language",
+    "f1_likely_disinformation_narrative": "F1 disinformation",
+    "accuracy": "accuracy",
+    "log_loss": "log loss",
+    "ece": "ECE",
+    "accuracy_at_70": "accuracy at 70 %",
+}
+
+
+def read_results(experiments: Path) -> dict[str, list[tuple[str, EvaluationResult]]]:
+    """Return (recipe, result) by split, the best macro-F1 first; raises ``ResultError``."""
+    found: defaultdict[str, list[tuple[str, EvaluationResult]]] = defaultdict(list)
+    for split in _SPLITS:
+        for path in sorted(experiments.glob(f"*/results/{split}.json")):
+            found[split].append((path.parent.parent.name, read_result(path)))
+        found[split].sort(key=lambda row: -row[1].metrics["macro_f1"].value)
+    return dict(found)
+
+
+def write_page(results: dict[str, list[tuple[str, EvaluationResult]]]) -> str:
+    """Return the page in Markdown: a table a set of measured statements."""
+    parts = [
+        "# Leaderboard",
+        "Written by `python -m training.leaderboard` from `experiments/*/results`; never by hand. Each figure stands"
+        " with its 95 %\nbootstrap interval over clusters. Each row is made again by\n"
+        "`python -m training.train --config experiments/NAME/config.toml`, and measured by\n"
+        "`python -m training.evaluate`, both with `CREDENCE_DATA` naming the data pack.",
+    ]
+    for split, rows in results.items():
+        by_statements: defaultdict[str, list[tuple[str, EvaluationResult]]] = defaultdict(list)
+        for name, result in rows:
+            by_statements[result.statements_digest].append((name, result))
+        for group in by_statements.values():
+            parts.extend(_section(split, group))
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(split: str, group: list[tuple[str, EvaluationResult]]) -> list[str]:
+    first = group[0][1]
+    must = ["**must**", "", *(f"{TARGETS[m].must:g}" if m in TARGETS else "" for m in _COLUMNS)]
+    rows = [
+        [f"[{name}]({name}/config.toml)", result.date, *(_cell(result, metric) for metric in _COLUMNS)]
+        for name, result in group
+    ]
+    return [
+        f"## {split.capitalize()}: {first.statements} statements of {first.origin}",
+        f"Statements and labels: digest `{first.statements_digest[:12]}`.",
+        markdown_table(["recipe", "measured", *_COLUMNS.values()], [*rows, must]),
+    ]
+
+
+def _cell(result: EvaluationResult, metric: str) -> str:
+    return str(result.metrics[metric]) if metric in result.metrics else ""
+
+
+def take_results(runs: Path, experiments: Path) -> list[str]:
+    """Copy the results of runs whose recipe stands in ``experiments``; return the names that were taken."""
+    taken: list[str] = []
+    for split in _SPLITS:
+        for path in sorted(runs.glob(f"*/report/{split}.json")):
+            name = path.parent.parent.name
+            if (experiments / name / "config.toml").is_file():
+                read_result(path)
+                target = experiments / name / "results" / path.name
+                target.parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, target)
+                taken.append(f"{name} ({split})")
+    return taken
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the leaderboard; see the manual at the head of this module."""
+    parser = argparse.ArgumentParser(prog="python -m training.leaderboard", description="Write the leaderboard.")
+    parser.add_argument("--take", type=Path, help="folder of runs whose results are copied first")
+    parser.add_argument("--check", action="store_true", help="fail where the page is not what the results say")
+    parser.add_argument("--experiments", type=Path, default=EXPERIMENTS_DIR, help="folder of the recipes")
+    options = parser.parse_args(arguments)
+    page = options.experiments / PAGE
+    try:
+        if options.take is not None:
+            taken = take_results(options.take, options.experiments)
+            print(f"took {', '.join(taken) or 'nothing'}")
+        text = write_page(read_results(options.experiments))
+    except ResultError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if options.check:
+        if not page.is_file() or page.read_text(encoding="utf-8") != text:
+            print(f"error: {page} is not what the results say; run python -m training.leaderboard", file=sys.stderr)
+            return 1
+        return 0
+    page.write_text(text, encoding="utf-8")
+    print(f"wrote {page}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
