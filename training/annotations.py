@@ -20,23 +20,27 @@ import json
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from sklearn.metrics import cohen_kappa_score
-
 from credence.labels import OUTCOMES, Outcome
+from training.agreement import agreement
 from training.candidates import TOO_CLOSE
 from training.corpora import Example, load_corpus, require_data_pack, text_digest
-from training.metrics import Floats, Ints, bootstrap
 from training.sources import ANNOTATIONS_DIR, CorpusError
 from training.splits import closest_similarity
 
 CODES: Final[dict[str, Outcome]] = dict(zip("FADN", OUTCOMES, strict=True))
 UNLABELLED: Final = "X"
+# The rules of the codebook that can give each outcome.
+RULES: Final[dict[Outcome, frozenset[int]]] = {
+    Outcome.FACTUAL_REPORT: frozenset({2, 6}),
+    Outcome.ALLEGATION: frozenset({4, 5}),
+    Outcome.LIKELY_DISINFORMATION_NARRATIVE: frozenset({3}),
+    Outcome.NOT_A_CLAIM: frozenset({1}),
+}
 _BATCH: Final = 60
 _GOLD_IN_BATCH: Final = 3
 _KEY_FILE: Final = "key.json"
@@ -91,17 +95,23 @@ def dispute(folder: Path, candidates: Path, seed: int) -> int:
     return len(items)
 
 
-def collect(folder: Path, candidates: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return the records of ``train`` and ``dev``, in the order of the drawings; raises ``CorpusError``."""
+def collect(
+    folder: Path, candidates: Path, held_back_clusters: Collection[str] = ()
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the records of ``train`` and ``dev``, in the order of the drawings; raises ``CorpusError``.
+
+    Nothing is learned that is nearly a statement of the selection, or of a cluster that was held back before.
+    """
     learned = _answers(folder, "L", "learning")
     rows, held_back = _drawing("learning", candidates), _drawing("selection", candidates)
-    held_back_texts = [row["text"] for row in held_back]
-    closest = closest_similarity([row["text"] for row in rows], held_back_texts) if held_back else [0.0] * len(rows)
+    texts, others = ([row["text"] for row in drawing] for drawing in (rows, held_back))
+    closest = closest_similarity(texts, others) if others else [0.0] * len(rows)
     first, second, third = (_answers(folder, side, "selection") for side in ("SA", "SB", "SC"))
     train = [
         _record("train", row, learned[number], 1)
         for number, row in enumerate(rows)
-        if number in learned and learned[number].label is not None and closest[number] < TOO_CLOSE
+        if number in learned and learned[number].label is not None
+        if closest[number] < TOO_CLOSE and row["cluster"] not in held_back_clusters
     ]
     dev: list[dict[str, Any]] = []
     for number, row in enumerate(held_back):
@@ -110,22 +120,6 @@ def collect(folder: Path, candidates: Path) -> dict[str, list[dict[str, Any]]]:
         if answer.label is not None:
             dev.append(_record("dev", row, answer, 2 if agree else 3))
     return {"train": train} | ({"dev": dev} if dev else {})
-
-
-def agreement(pairs: Sequence[tuple[Outcome, Outcome, str, str]]) -> list[tuple[str, int, float, str]]:
-    """Take (label, label, language, cluster); return (language, statements, share agreed, kappa), first for all."""
-    rows: list[tuple[str, int, float, str]] = []
-    for name in ("all", *sorted({language for _, _, language, _ in pairs})):
-        kept = [pair for pair in pairs if name in ("all", pair[2])]
-        one_hot = np.eye(len(OUTCOMES))[[OUTCOMES.index(pair[0]) for pair in kept]]
-        other = np.array([OUTCOMES.index(pair[1]) for pair in kept])
-        kappa = bootstrap({"kappa": _kappa}, one_hot, other, [pair[3] for pair in kept])["kappa"]
-        rows.append((name, len(kept), float(np.mean(one_hot.argmax(1) == other)), str(kappa)))
-    return rows
-
-
-def _kappa(one_hot: Floats, other: Ints) -> float:
-    return float(cohen_kappa_score(one_hot.argmax(1), other, labels=list(range(len(OUTCOMES)))))
 
 
 def _drawing(name: str, candidates: Path) -> list[dict[str, Any]]:
@@ -171,7 +165,12 @@ def _read_answers(path: Path, expected: int) -> Iterator[Answer]:
     for row in rows:
         if len(row) != 4 or row[1] not in {*CODES, UNLABELLED}:
             raise CorpusError(f"{path.name} line {row[0]}: expected number, one of FADNX, rule and sure, found {row}")
-        yield Answer(CODES.get(row[1]), int(row[2]), int(row[3]))
+        label = CODES.get(row[1])
+        if label is not None and (row[2] not in map(str, RULES[label]) or row[3] not in {"1", "2", "3"}):
+            raise CorpusError(
+                f"{path.name} line {row[0]}: rule {row[2]} cannot give {label}, or sure {row[3]} is not 1-3"
+            )
+        yield Answer(label, int(row[2]), int(row[3]))
 
 
 def _record(split: str, row: dict[str, Any], answer: Answer, labellers: int) -> dict[str, Any]:
@@ -226,12 +225,19 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.step == "dispute":
             print(f"{dispute(options.batches, options.candidates, options.seed)} disputed statements")
         else:
-            _write_records(collect(options.batches, options.candidates), options.output, options.wave)
+            held_back = _held_back_clusters(options.output)
+            _write_records(collect(options.batches, options.candidates, held_back), options.output, options.wave)
             _print_agreement(options.batches, options.candidates, gold_train)
     except CorpusError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _held_back_clusters(output: Path) -> set[str]:
+    records = output / "dev.jsonl"
+    lines = records.read_text(encoding="utf-8").splitlines() if records.is_file() else []
+    return {json.loads(line)["cluster"] for line in lines}
 
 
 def _write_records(records: dict[str, list[dict[str, Any]]], output: Path, wave: int) -> None:

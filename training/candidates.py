@@ -30,7 +30,7 @@ from credence.errors import InvalidTextError
 from credence.labels import OUTCOMES, Outcome
 from credence.normalise import check_text
 from credence.sentences import split_statements
-from training.corpora import Example, load_corpus, require_data_pack
+from training.corpora import Example, load_corpus, require_data_pack, text_digest
 from training.metrics import Floats
 from training.sources import GOLD_ORIGIN, CorpusError, public_sets
 from training.splits import LeakError, closest_similarity
@@ -107,7 +107,7 @@ def _cut(name: str, number: int, row: dict[str, Any]) -> Iterator[Candidate]:
     if number in LEAKING_LINES.get(name, ()):
         return
     text = row["text"]
-    cluster = f"{name}:{row.get(_CLUSTER_FIELDS.get(name, ''), number)}"
+    cluster = text_digest(f"{name}:{row.get(_CLUSTER_FIELDS.get(name, ''), number)}")[:12]
     whole = [(0, len(text))]
     spans = [(s.start_char, s.end_char) for s in split_statements(text, language=row["lang"])]
     for start, end in spans if name in _POSTS else whole:
@@ -220,7 +220,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (CorpusError, LeakError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    pool = keep_unseen(read_candidates(pack, rng), [e.text for e in labelled])
+    held_back = {e.cluster for e in labelled if e.split != "train"}
+    found = (c for c in read_candidates(pack, rng) if c.cluster not in held_back)
+    pool = keep_unseen(found, [e.text for e in labelled])
     drawings = _draw_again(options.bundle, pool, rng) if options.again else _draw(options.bundle, pool, labelled, rng)
     options.output.mkdir(parents=True, exist_ok=True)
     for name, drawing in drawings.items():

@@ -8,17 +8,11 @@ import pytest
 
 from credence.labels import OUTCOMES
 from credence.language import SUPPORTED_LANGUAGES
+from training.annotations import RULES
 from training.corpora import SPLITS
 
 GOLD = Path(__file__).parents[2] / "datasets" / "gold"
 FIELDS = ["id", "text_sha256", "lang", "label", "rule", "sure", "split", "cluster", "origin"]
-RULES = {
-    "not_a_claim": {1},
-    "factual_report": {2, 6},
-    "likely_disinformation_narrative": {3},
-    "allegation": {4, 5},
-}
-
 Row = dict[str, Any]
 
 
