@@ -28,9 +28,10 @@ from typing import Any, Final
 from credence.labels import OUTCOMES, Outcome
 from training.agreement import agreement
 from training.candidates import TOO_CLOSE
-from training.corpora import Example, load_corpus, require_data_pack, text_digest
+from training.corpora import Example, load_corpus, require_data_pack
 from training.sources import ANNOTATIONS_DIR, CorpusError
 from training.splits import closest_similarity
+from training.stand_off import text_digest
 
 CODES: Final[dict[str, Outcome]] = dict(zip("FADN", OUTCOMES, strict=True))
 UNLABELLED: Final = "X"

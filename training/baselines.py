@@ -18,6 +18,7 @@ from training.evaluation import Predictions
 from training.loop import embed_texts, encode_texts
 from training.metrics import Floats
 from training.model import OutcomeClassifier
+from training.sources import set_of
 
 # Words that announce attribution, hedge or accusation; a model that is no better than these has learned a word list.
 CUE_WORDS: Final = (
@@ -71,7 +72,7 @@ def build_baseline(config: ExperimentConfig) -> Baseline:
         case "language_only":
             return PipelineBaseline(make_pipeline(one_hot, regression), _languages)
         case "source_only":
-            return PipelineBaseline(make_pipeline(one_hot, regression), _origins)
+            return PipelineBaseline(make_pipeline(one_hot, regression), _sets)
         case "cue_words":
             counts = CountVectorizer(vocabulary=sorted(set(CUE_WORDS.split())), binary=True, token_pattern=r"[\w-]+")
             return PipelineBaseline(make_pipeline(counts, regression), normal_texts)
@@ -103,8 +104,8 @@ def _languages(examples: Sequence[Example]) -> list[list[str]]:
     return [[e.language] for e in examples]
 
 
-def _origins(examples: Sequence[Example]) -> list[list[str]]:
-    return [[e.origin] for e in examples]
+def _sets(examples: Sequence[Example]) -> list[list[str]]:
+    return [[set_of(e.origin)] for e in examples]
 
 
 def _frozen_view(config: ExperimentConfig) -> Callable[[Sequence[Example]], Floats]:

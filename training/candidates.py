@@ -30,10 +30,11 @@ from credence.errors import InvalidTextError
 from credence.labels import OUTCOMES, Outcome
 from credence.normalise import check_text
 from credence.sentences import split_statements
-from training.corpora import Example, load_corpus, require_data_pack, text_digest
+from training.corpora import Example, load_corpus, require_data_pack
 from training.metrics import Floats
 from training.sources import GOLD_ORIGIN, CorpusError, public_sets
 from training.splits import LeakError, closest_similarity
+from training.stand_off import text_digest
 
 _WORDS: Final = (4, 75)
 _POSTS: Final = frozenset(

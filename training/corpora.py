@@ -8,23 +8,21 @@ its texts; without it, the project's own statements make the whole corpus, and t
 """
 
 import argparse
-import gzip
-import hashlib
 import json
 import os
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from credence.bundle import file_digest
 from credence.labels import Outcome
 from credence.normalise import normalise_text
-from training.sources import ANNOTATIONS_ORIGIN, DATASETS_DIR, GOLD_ORIGIN, CorpusError, check_sources, public_sets
+from training.sources import ANNOTATIONS_ORIGIN, DATASETS_DIR, GOLD_ORIGIN, CorpusError, check_sources
 from training.splits import LeakError, assign_split, check_no_leak
+from training.stand_off import JoinedRecord, expecting_fields, join_annotations, join_gold, read_rows
 
 DATA_PACK_VARIABLE: Final = "CREDENCE_DATA"
 SPLITS: Final = ("train", "dev", "test")
@@ -116,18 +114,20 @@ def load_corpus(origins: tuple[str, ...], data_pack: Path | None, *, datasets_di
         for split in SPLITS:
             records = datasets_dir / "gold" / f"{split}.jsonl"
             digests[f"{GOLD_ORIGIN}{split}.jsonl"] = file_digest(records)
-            examples.extend(_join_gold(records, data_pack / "gold" / f"{split}.jsonl"))
+            texts = data_pack / "gold" / f"{split}.jsonl"
+            examples.extend(_example(joined, GOLD_ORIGIN, "origin") for joined in join_gold(records, texts))
     if with_gold and "annotations" in origins and data_pack is not None:
         for records in sorted((datasets_dir / "annotations").glob("*.jsonl")):
             digests[f"{ANNOTATIONS_ORIGIN}{records.name}"] = file_digest(records)
-            examples.extend(_join_annotations(records, data_pack, datasets_dir))
+            found = join_annotations(records, data_pack, datasets_dir=datasets_dir)
+            examples.extend(_example(joined, ANNOTATIONS_ORIGIN, "set") for joined in found)
     check_no_leak([(e.id, e.text, e.split, e.cluster) for e in examples])
     return Corpus(tuple(examples), digests)
 
 
 def _read_statements(path: Path) -> Iterator[Example]:
-    for where, row in _rows(path):
-        with _expecting_fields(where):
+    for where, row in read_rows(path):
+        with expecting_fields(where):
             cluster = row["minimal_set"] or row["id"]
             example = Example(
                 id=row["id"],
@@ -143,125 +143,26 @@ def _read_statements(path: Path) -> Iterator[Example]:
         yield example
 
 
-def _join_gold(records: Path, texts: Path) -> Iterator[Example]:
-    found: dict[str, dict[str, Any]] = {}
-    for where, row in _rows(texts):
-        with _expecting_fields(where):
-            found[row["id"]] = row
-    for where, row in _rows(records):
-        with _expecting_fields(where):
-            example = Example(
-                id=row["id"],
-                text=_text_of(row, found, where, texts.name),
-                language=row["lang"],
-                label=Outcome(row["label"]),
-                rule=row["rule"],
-                sure=row["sure"],
-                split=row["split"],
-                cluster=row["cluster"],
-                origin=f"{GOLD_ORIGIN}{row['origin']}",
-                date=found[row["id"]].get("date"),
-            )
-        yield example
-
-
-def _join_annotations(records: Path, data_pack: Path, datasets_dir: Path) -> Iterator[Example]:
-    """Join each record to its characters of its line of its set's file."""
-    rows = list(_rows(records))
-    wanted: defaultdict[str, set[int]] = defaultdict(set)
-    for where, row in rows:
-        with _expecting_fields(where):
-            wanted[row["set"]].add(row["line"])
-    sets = public_sets(datasets_dir=datasets_dir)
-    found = {
-        (name, number): line
-        for name, numbers in wanted.items()
-        if name in sets
-        for number, line in _lines_of_set(data_pack / sets[name]["file"], numbers)
-    }
-    for where, row in rows:
-        with _expecting_fields(where):
-            source = found.get((row["set"], row["line"]))
-            if source is None:
-                raise CorpusError(f"{where}: the data pack's {row['set']} has no line {row['line']}; get it anew")
-            text = source["text"][row["start_char"] : row["end_char"]]
-            example = Example(
-                id=row["id"],
-                text=_checked(text, row, where, row["set"]),
-                language=row["lang"],
-                label=Outcome(row["label"]),
-                rule=row["rule"],
-                sure=row["sure"],
-                split=row["split"],
-                cluster=row["cluster"],
-                origin=f"{ANNOTATIONS_ORIGIN}{row['set']}",
-                date=source.get("date"),
-            )
-        yield example
-
-
-def _lines_of_set(path: Path, numbers: set[int]) -> Iterator[tuple[int, dict[str, Any]]]:
-    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            if number in numbers:
-                yield number, json.loads(line)
-
-
-def _text_of(record: dict[str, Any], found: dict[str, dict[str, Any]], where: str, file_name: str) -> str:
-    row = found.get(record["id"])
-    if row is None:
-        raise CorpusError(f"{where}: the data pack's gold/{file_name} has no row {record['id']}; get the pack anew")
-    return _checked(row["text"], record, where, f"gold/{file_name}")
-
-
-def _checked(text: str, record: dict[str, Any], where: str, file_name: str) -> str:
-    digest = text_digest(text)
-    if digest != record["text_sha256"]:
-        raise CorpusError(
-            f"{where}: row {record['id']} of the data pack's {file_name} has a text with SHA-256 {digest}; "
-            f"the label was given to {record['text_sha256']}"
+def _example(joined: JoinedRecord, prefix: str, set_field: str) -> Example:
+    row = joined.record
+    with expecting_fields(joined.where):
+        return Example(
+            id=row["id"],
+            text=joined.text,
+            language=row["lang"],
+            label=Outcome(row["label"]),
+            rule=row["rule"],
+            sure=row["sure"],
+            split=row["split"],
+            cluster=row["cluster"],
+            origin=f"{prefix}{row[set_field]}",
+            date=joined.date,
         )
-    return text
-
-
-@contextmanager
-def _expecting_fields(where: str) -> Iterator[None]:
-    try:
-        yield
-    except CorpusError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CorpusError(f"{where}: {error!r}; expected the fields that datasets/README.md lists") from error
 
 
 def normal_texts(examples: Sequence[Example]) -> list[str]:
     """Return the texts in the normal form that the scorer reads."""
     return [normalise_text(e.text).text for e in examples]
-
-
-def text_digest(text: str) -> str:
-    """Return the SHA-256 of a text in UTF-8, as stand-off records carry it."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    name = f"{path.parent.name}/{path.name}"
-    try:
-        # Not splitlines: a text may hold U+2028 or U+0085, which end no line of a JSON Lines file.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError as error:
-        raise CorpusError(f"{name} is missing; get it anew") from error
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{name} is not UTF-8 at byte {error.start}; get it anew") from error
-    for number, line in enumerate(lines, start=1):
-        if not line:
-            continue
-        where = f"{name} line {number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise CorpusError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
-        yield where, row
 
 
 def main(arguments: list[str] | None = None) -> int:

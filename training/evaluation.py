@@ -15,7 +15,7 @@ from credence.calibration import Calibration
 from credence.labels import CODEBOOK_VERSION, OUTCOMES, Outcome
 from credence.scoring import ModelInfo
 from training.answers import describe_answers, mcnemar
-from training.corpora import Example, text_digest
+from training.corpora import Example
 from training.metrics import (
     METRICS,
     SET_METRICS,
@@ -34,6 +34,7 @@ from training.metrics import (
 )
 from training.parts import PARTINGS
 from training.results import CalibrationOrigin, EvaluationResult, Figures, worst_language_figures
+from training.stand_off import text_digest
 from training.suites import SuiteResult
 
 BUNDLE_KIND: Final = "bundle"

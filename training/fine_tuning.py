@@ -15,7 +15,7 @@ from credence.labels import CODEBOOK_VERSION, OUTCOMES
 from credence.language import SUPPORTED_LANGUAGES
 from credence.model_scorer import OutcomeModel
 from training.config import ExperimentConfig
-from training.corpora import OWN_ORIGIN, Corpus, Example, normal_texts, text_digest
+from training.corpora import OWN_ORIGIN, Corpus, Example, normal_texts
 from training.encoders import PretrainedEncoder, load_encoder
 from training.evaluation import Predictions, gold_columns, measure, predict_with_scorer
 from training.export import compare_logits, write_network
@@ -32,6 +32,7 @@ from training.metrics import Floats, macro_f1
 from training.model import OutcomeClassifier, average_weights
 from training.perturbations import PERTURBATIONS
 from training.report import write_card
+from training.stand_off import text_digest
 from training.tracking import BUNDLE_ARTIFACT, Run
 
 

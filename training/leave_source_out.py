@@ -23,14 +23,15 @@ import numpy as np
 
 from credence.calibration import softmax
 from training.config import ConfigError, ExperimentConfig
-from training.corpora import Corpus, Example, data_pack_path, load_corpus, normal_texts, text_digest
+from training.corpora import Corpus, Example, data_pack_path, load_corpus, normal_texts
 from training.encoders import load_encoder
 from training.evaluation import clusters_of, gold_columns
 from training.fine_tuning import Session, fine_tune_model
 from training.loop import encode_texts, predict_logits
 from training.metrics import Floats, Interval, bootstrap, macro_f1, paired_difference
-from training.sources import CorpusError
+from training.sources import CorpusError, set_of
 from training.splits import LeakError
+from training.stand_off import text_digest
 from training.targets import LEFT_OUT_SOURCE_TARGET
 from training.tracking import NullRun
 
@@ -64,7 +65,7 @@ class LeftOutResult:
 
 def family_of(example: Example) -> str:
     """Return the publisher whose statements are left out together."""
-    name = example.origin.partition("/")[2]
+    name = set_of(example.origin)
     return _FAMILIES.get(name, name)
 
 

@@ -32,7 +32,7 @@ from sklearn.pipeline import make_pipeline
 from credence.normalise import normalise_text
 from training.baselines import build_tfidf
 from training.config import ConfigError, ExperimentConfig
-from training.corpora import DATA_PACK_VARIABLE, data_pack_path, text_digest
+from training.corpora import DATA_PACK_VARIABLE, data_pack_path
 from training.encoders import PretrainedEncoder, load_encoder
 from training.loop import (
     EncodedStatements,
@@ -47,6 +47,7 @@ from training.model import OutcomeClassifier
 from training.neighbouring_results import TaskResult, record_result
 from training.neighbouring_tasks import TASK_NAMES, Fold, LabelledText, Task, TaskDescription, label_matrix, read_task
 from training.sources import CorpusError, check_sources
+from training.stand_off import text_digest
 
 RECIPE: Final = Path("experiments/neighbouring/config.toml")
 OUTPUT: Final = Path("runs/neighbouring")

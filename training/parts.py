@@ -8,7 +8,7 @@ from typing import Final
 from credence.labels import OUTCOMES
 from credence.language import SUPPORTED_LANGUAGES
 from training.corpora import Example
-from training.sources import ANNOTATIONS_ORIGIN, GOLD_ORIGIN
+from training.sources import set_of
 
 Parts = dict[str, list[int]]
 
@@ -71,7 +71,7 @@ def _group(examples: Sequence[Example], name_of: Callable[[Example], str], order
 
 
 def _source_of(example: Example) -> str:
-    return example.origin.removeprefix(GOLD_ORIGIN).removeprefix(ANNOTATIONS_ORIGIN)
+    return set_of(example.origin)
 
 
 def _length_of(example: Example) -> str:

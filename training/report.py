@@ -15,13 +15,14 @@ from matplotlib.figure import Figure
 from credence.labels import CODEBOOK_VERSION, DISCLAIMER, MEANINGS
 from credence.language import SUPPORTED_LANGUAGES
 from training.config import ExperimentConfig
-from training.corpora import Corpus
+from training.corpora import OWN_ORIGIN, Corpus
 from training.metrics import Interval
 from training.plots import draw_plots, save_plot
 from training.results import EvaluationResult, write_result
 from training.sections import report_sections, summary_sections
-from training.sources import source_licences
+from training.sources import set_of, source_licences
 
+_OWN_LICENCE: Final = "Apache-2.0 (written for this project)"
 _DATA_URI: Final = "data:image/png;base64,"
 
 
@@ -65,12 +66,12 @@ def write_card(
 ) -> None:
     """Write the model card (Mitchell et al. 2019, arXiv:1810.03993): use, data, licences, figures on dev, limits."""
     learned = corpus.learned()
-    origins = Counter(e.origin for e in learned)
+    sets = Counter(set_of(e.origin) for e in learned)
     languages = Counter(e.language for e in learned)
     licences = source_licences()
     data = [
-        [origin, str(n), licences.get(origin, "Apache-2.0 (written for this project)")]
-        for origin, n in origins.most_common()
+        [name, str(n), _OWN_LICENCE if name.startswith(OWN_ORIGIN) else licences[name]]
+        for name, n in sets.most_common()
     ]
     text = _render(
         "card.md.j2",

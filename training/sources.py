@@ -37,7 +37,12 @@ def public_sets(*, datasets_dir: Path = DATASETS_DIR) -> dict[str, dict[str, Any
     return {name: entry for name, entry in manifest["sources"].items() if "file" in entry}
 
 
+def set_of(origin: str) -> str:
+    """Return the public set that an origin names, whoever labelled it; an origin of our own comes back as it is."""
+    return origin.removeprefix(GOLD_ORIGIN).removeprefix(ANNOTATIONS_ORIGIN)
+
+
 def source_licences(*, datasets_dir: Path = DATASETS_DIR) -> dict[str, str]:
-    """Return the licence as stated of each public set, by the origin that its hand-labelled statements carry."""
+    """Return the licence as stated of each public set, by its name."""
     manifest = tomllib.loads((datasets_dir / "sources.toml").read_text(encoding="utf-8"))
-    return {f"{GOLD_ORIGIN}{name}": entry["licence"] for name, entry in manifest["sources"].items()}
+    return {name: entry["licence"] for name, entry in manifest["sources"].items()}

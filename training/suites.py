@@ -19,11 +19,11 @@ import numpy as np
 
 from credence.labels import Outcome
 from credence.scoring import Scorer
-from training.corpora import text_digest
 from training.metrics import Floats, Interval, Ints, bootstrap
 from training.perturbations import PERTURBATIONS, Perturbation
 from training.sources import DATASETS_DIR
 from training.splits import assign_split
+from training.stand_off import text_digest
 from training.targets import SUITE_TARGETS
 
 NTREX_FILE: Final = "sets/ntrex_parallel_news.jsonl.gz"

@@ -12,8 +12,9 @@ from credence.bundle import file_digest
 from credence.labels import Outcome
 from training.agreement import agreement
 from training.annotations import collect, dispute, hand_out
-from training.corpora import Example, load_corpus, text_digest
+from training.corpora import Example, load_corpus
 from training.sources import CorpusError
+from training.stand_off import text_digest
 
 # No two of them nearly alike, as in a drawing.
 LINES = [f"A council: {text_digest(str(n))[:30]} {text_digest(f'{n} again')[:30]}." for n in range(130)]

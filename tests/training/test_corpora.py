@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from credence.labels import OUTCOMES
-from training.corpora import data_pack_path, load_corpus, main, text_digest
+from training.corpora import data_pack_path, load_corpus, main
 from training.sources import CorpusError, check_sources, source_licences
 from training.splits import LeakError, assign_split
+from training.stand_off import text_digest
 
 GOLD = {
     "train": "The council opened a second tram line to the port on Monday.",
@@ -184,7 +185,7 @@ def test_an_altered_set_is_refused_with_both_digests(data: TinyData) -> None:
 
 
 def test_licences_are_found_by_the_origin_of_a_statement(data: TinyData) -> None:
-    assert source_licences(datasets_dir=data.datasets) == {"gold/tiny": "none stated"}
+    assert source_licences(datasets_dir=data.datasets) == {"tiny": "none stated"}
 
 
 def test_the_pack_is_the_folder_that_the_environment_names(

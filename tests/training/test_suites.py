@@ -10,10 +10,10 @@ import pytest
 from credence.labels import CODEBOOK_VERSION, Outcome
 from credence.normalise import normalise_text
 from credence.scoring import DocumentScore, ModelInfo, StatementScore, roll_up
-from training.corpora import text_digest
 from training.perturbations import PERTURBATIONS, misspell, respell_yo_and_apostrophe
 from training.sources import DATASETS_DIR
 from training.splits import assign_split
+from training.stand_off import text_digest
 from training.suites import (
     NTREX_FILE,
     NTREX_PAIRS,
