@@ -233,5 +233,6 @@ def _lower_capitals(pieces: list[_Piece], flags: set[str]) -> list[_Piece]:
     return [
         _Piece(letter, piece.start, piece.end)
         for index, piece in enumerate(pieces)
-        for letter in (piece.char if index == first else piece.char.lower())
+        # Not both characters that İ becomes: the dot would be taken for a mark of the next look.
+        for letter in (piece.char if index == first else piece.char.lower()[:1])
     ]

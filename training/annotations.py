@@ -9,7 +9,8 @@ rest, so that agreement with gold is known. The selection drawing goes out twice
 labeller. ``python -m training.annotations collect`` writes the stand-off records of ``datasets/annotations`` (no text:
 set, line, offsets, SHA-256, label) and prints the agreement: Cohen's kappa with a bootstrap interval, by language.
 
-``--wave 2`` names the batches and the records of a further drawing, which holds no selection.
+``--wave 2`` names the records of a further drawing, which holds no selection; ``--candidates`` and ``--batches`` name
+folders of its own. What an earlier wave has labelled is left out.
 
 A labeller answers ``number<TAB>code<TAB>rule<TAB>sure`` in ``NAME.out`` beside ``NAME.tsv``; the codes are F, A, D and
 N, in the order of the outcomes, and X for a line that cannot be labelled, which is left out.
@@ -29,9 +30,10 @@ from credence.labels import OUTCOMES, Outcome
 from training.agreement import agreement
 from training.candidates import TOO_CLOSE
 from training.corpora import Example, load_corpus, require_data_pack
+from training.documents import clusters_holding
 from training.sources import ANNOTATIONS_DIR, CorpusError
 from training.splits import closest_similarity
-from training.stand_off import text_digest
+from training.stand_off import read_rows, text_digest
 
 CODES: Final[dict[str, Outcome]] = dict(zip("FADN", OUTCOMES, strict=True))
 UNLABELLED: Final = "X"
@@ -97,12 +99,16 @@ def dispute(folder: Path, candidates: Path, seed: int) -> int:
 
 
 def collect(
-    folder: Path, candidates: Path, held_back_clusters: Collection[str] = ()
+    folder: Path, candidates: Path, *, gold_clusters: Collection[str] = (), earlier: Sequence[dict[str, Any]] = ()
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the records of ``train`` and ``dev``, in the order of the drawings; raises ``CorpusError``.
 
-    Nothing is learned that is nearly a statement of the selection, or of a cluster that was held back before.
+    ``earlier`` are the records of the waves before. Nothing is learned that is nearly a statement of the selection,
+    shares a cluster with what an earlier wave holds back, or was labelled by one. Nothing is selected on that shares a
+    cluster with gold or with what is learned.
     """
+    held_back_before = {record["cluster"] for record in earlier if record["split"] == "dev"}
+    labelled_before = {record["text_sha256"] for record in earlier}
     learned = _answers(folder, "L", "learning")
     rows, held_back = _drawing("learning", candidates), _drawing("selection", candidates)
     texts, others = ([row["text"] for row in drawing] for drawing in (rows, held_back))
@@ -112,13 +118,15 @@ def collect(
         _record("train", row, learned[number], 1)
         for number, row in enumerate(rows)
         if number in learned and learned[number].label is not None
-        if closest[number] < TOO_CLOSE and row["cluster"] not in held_back_clusters
+        if closest[number] < TOO_CLOSE and row["cluster"] not in held_back_before
+        if text_digest(row["text"]) not in labelled_before
     ]
+    known = {*gold_clusters, *(record["cluster"] for record in train)}
     dev: list[dict[str, Any]] = []
     for number, row in enumerate(held_back):
         agree = first[number].label == second[number].label
         answer = min(first[number], second[number], key=lambda a: a.sure) if agree else third[number]
-        if answer.label is not None:
+        if answer.label is not None and row["cluster"] not in known:
             dev.append(_record("dev", row, answer, 2 if agree else 3))
     return {"train": train} | ({"dev": dev} if dev else {})
 
@@ -139,6 +147,8 @@ def _write_batches(folder: Path, batches: dict[str, list[Item]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     key_file = folder / _KEY_FILE
     key = json.loads(key_file.read_text(encoding="utf-8")) if key_file.is_file() else {}
+    if taken := key.keys() & batches.keys():
+        raise CorpusError(f"{folder} holds {min(taken)} already; give each wave a folder of its own with --batches")
     for name, items in batches.items():
         key[name] = [{"drawing": item.drawing, "reference": item.reference} for item in items]
         texts = [" ".join(item.text.split()) for item in items]
@@ -152,6 +162,8 @@ def _answers(folder: Path, prefix: str, drawing: str) -> dict[int | str, Answer]
     key = json.loads((folder / _KEY_FILE).read_text(encoding="utf-8"))
     found: dict[int | str, Answer] = {}
     for path in sorted(folder.glob(f"{prefix}*.out")):
+        if path.stem not in key:
+            raise CorpusError(f"{path.name} answers no batch of {_KEY_FILE}")
         for place, answer in zip(key[path.stem], _read_answers(path, len(key[path.stem])), strict=True):
             if place["drawing"] == drawing:
                 found[place["reference"]] = answer
@@ -171,7 +183,7 @@ def _read_answers(path: Path, expected: int) -> Iterator[Answer]:
             raise CorpusError(
                 f"{path.name} line {row[0]}: rule {row[2]} cannot give {label}, or sure {row[3]} is not 1-3"
             )
-        yield Answer(label, int(row[2]), int(row[3]))
+        yield Answer(label, int(row[2]), int(row[3])) if label else Answer(None, 0, 0)
 
 
 def _record(split: str, row: dict[str, Any], answer: Answer, labellers: int) -> dict[str, Any]:
@@ -220,14 +232,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=13, help="seed of the order of lines")
     options = parser.parse_args(arguments)
     try:
-        gold_train = load_corpus(("gold",), require_data_pack()).split("train", origin_prefix="gold/")
+        gold = load_corpus(("gold",), require_data_pack()).examples
+        gold_train = [e for e in gold if e.split == "train"]
         if options.step == "hand-out":
             print(f"{hand_out(options.batches, options.candidates, gold_train, options.seed)} batches")
         elif options.step == "dispute":
             print(f"{dispute(options.batches, options.candidates, options.seed)} disputed statements")
         else:
-            held_back = _held_back_clusters(options.output)
-            _write_records(collect(options.batches, options.candidates, held_back), options.output, options.wave)
+            records = collect(
+                options.batches,
+                options.candidates,
+                gold_clusters=clusters_holding(require_data_pack(), gold),
+                earlier=_earlier_records(options.output, options.wave),
+            )
+            _write_records(records, options.output, options.wave)
             _print_agreement(options.batches, options.candidates, gold_train)
     except CorpusError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -235,18 +253,20 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _held_back_clusters(output: Path) -> set[str]:
-    records = output / "dev.jsonl"
-    lines = records.read_text(encoding="utf-8").splitlines() if records.is_file() else []
-    return {json.loads(line)["cluster"] for line in lines}
+def _file_name(split: str, wave: int) -> str:
+    return f"{split}.jsonl" if wave == 1 else f"{split}_{wave}.jsonl"
+
+
+def _earlier_records(output: Path, wave: int) -> list[dict[str, Any]]:
+    paths = [output / _file_name(split, before) for before in range(1, wave) for split in ("train", "dev")]
+    return [row for path in paths if path.is_file() for _, row in read_rows(path)]
 
 
 def _write_records(records: dict[str, list[dict[str, Any]]], output: Path, wave: int) -> None:
     output.mkdir(parents=True, exist_ok=True)
     for split, rows in records.items():
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        name = split if wave == 1 else f"{split}_{wave}"
-        (output / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+        (output / _file_name(split, wave)).write_text("".join(lines), encoding="utf-8")
         print(f"{split}: {len(rows)} records,", dict(Counter(str(row["label"]) for row in rows)))
 
 

@@ -12,12 +12,11 @@ that is labelled already, half of it storylines and half of it doubts.
 """
 
 import argparse
-import gzip
 import json
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,36 +30,17 @@ from credence.labels import OUTCOMES, Outcome
 from credence.normalise import check_text
 from credence.sentences import split_statements
 from training.corpora import Example, load_corpus, require_data_pack
+from training.documents import POST_SETS, cluster_of, clusters_holding, read_set
 from training.metrics import Floats
 from training.sources import GOLD_ORIGIN, CorpusError, public_sets
 from training.splits import LeakError, closest_similarity
-from training.stand_off import text_digest
 
 _WORDS: Final = (4, 75)
-_POSTS: Final = frozenset(
-    {"unlp", "euvsdisinfo_summaries", "propaganda_diary_2022", "propaganda_diary_en_2024", "viina_war_reports"}
-)
 # Lines that hold a development or test statement inside; see the head of datasets/sources.toml.
 LEAKING_LINES: Final[dict[str, frozenset[int]]] = {
     "euvsdisinfo_summaries": frozenset({1631, 2149, 3346}),
     "propaganda_diary_2022": frozenset({364, 1183}),
     "unlp": frozenset({537, 618, 1476, 1910}),
-}
-# The field that ties rows of one document, claim or translation together; the line number where there is none.
-_CLUSTER_FIELDS: Final[dict[str, str]] = {
-    "ntrex_parallel_news": "pair_id",
-    "propaganda_diary_2022": "fake_id",
-    "narrative_catalogue": "concept_id",
-    "warline_timeline": "url",
-    "unlp": "doc_id",
-    "slavic_persuasion_ru": "doc_id",
-    "polnear": "doc_id",
-    "newsdiscourse": "doc_id",
-    "mpqa": "doc_id",
-    "basil": "url",
-    "slavic_news_sentences": "doc_id",
-    "telegram_ru_news": "message_id",
-    "ukraine_news_bias": "article_id",
 }
 # Far from news of politics and war, or another edition of a set that gold was drawn from.
 _FAR_SETS: Final = frozenset({"gum_attribution", "szeged_uncertainty", "event_factuality", "liar2_valid_test"})
@@ -90,10 +70,9 @@ class Candidate:
 
 def read_candidates(data_pack: Path, rng: np.random.Generator) -> Iterator[Candidate]:
     """Yield statements of four to 75 words in the three languages, at most so many a set and language."""
-    for name, entry in public_sets().items():
+    for name in public_sets():
         found: defaultdict[str, list[Candidate]] = defaultdict(list)
-        with gzip.open(data_pack / entry["file"], "rt", encoding="utf-8") as lines:
-            rows = [(number, json.loads(line)) for number, line in enumerate(lines, start=1)]
+        rows = list(read_set(data_pack, name))
         # Posts are cut into statements, which takes time: as many as can be used, and no more.
         cap = _FAR_CAP if name in _FAR_SETS else _CAP_BY_STRATUM
         for index in rng.permutation(len(rows)):
@@ -108,10 +87,10 @@ def _cut(name: str, number: int, row: dict[str, Any]) -> Iterator[Candidate]:
     if number in LEAKING_LINES.get(name, ()):
         return
     text = row["text"]
-    cluster = text_digest(f"{name}:{row.get(_CLUSTER_FIELDS.get(name, ''), number)}")[:12]
+    cluster = cluster_of(name, number, row)
     whole = [(0, len(text))]
     spans = [(s.start_char, s.end_char) for s in split_statements(text, language=row["lang"])]
-    for start, end in spans if name in _POSTS else whole:
+    for start, end in spans if name in POST_SETS else whole:
         if _WORDS[0] <= len(text[start:end].split()) <= _WORDS[1] and _is_readable(text[start:end]):
             yield Candidate(name, number, start, end, row["lang"], cluster, text[start:end])
 
@@ -215,17 +194,24 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     rng = np.random.default_rng(options.seed)
     try:
+        if options.output.exists():
+            raise CorpusError(f"{options.output} is there already; each drawing needs a folder of its own")
         pack = require_data_pack()
         origins = ("gold", "annotations") if options.again else ("gold",)
         labelled = load_corpus(origins, pack).examples
     except (CorpusError, LeakError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    held_back = {e.cluster for e in labelled if e.split != "train"}
+    # Nothing is drawn that shares a document or claim with a held-back statement.
+    held_back = clusters_holding(pack, [e for e in labelled if e.split != "train"])
     found = (c for c in read_candidates(pack, rng) if c.cluster not in held_back)
     pool = keep_unseen(found, [e.text for e in labelled])
-    drawings = _draw_again(options.bundle, pool, rng) if options.again else _draw(options.bundle, pool, labelled, rng)
-    options.output.mkdir(parents=True, exist_ok=True)
+    drawings = (
+        _draw_again(options.bundle, pool, rng)
+        if options.again
+        else _draw(options.bundle, pool, labelled, clusters_holding(pack, labelled), rng)
+    )
+    options.output.mkdir(parents=True)
     for name, drawing in drawings.items():
         lines = (json.dumps(asdict(c), ensure_ascii=False) + "\n" for c in drawing)
         (options.output / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -234,10 +220,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _draw(
-    bundle: Path, pool: Sequence[Candidate], gold: Sequence[Example], rng: np.random.Generator
+    bundle: Path,
+    pool: Sequence[Candidate],
+    gold: Sequence[Example],
+    gold_clusters: Collection[str],
+    rng: np.random.Generator,
 ) -> dict[str, list[Candidate]]:
+    """Draw both; what is chosen on shares no document or claim with anything that is labelled already."""
     proportions = Counter((e.origin.removeprefix(GOLD_ORIGIN), e.language) for e in gold if e.split != "train")
-    selection = draw_selection(pool, proportions, rng)
+    selection = draw_selection([c for c in pool if c.cluster not in gold_clusters], proportions, rng)
     taken = {c.cluster for c in selection}
     rest = keep_unseen((c for c in pool if c.cluster not in taken), [c.text for c in selection])
     return {"selection": selection, "learning": draw_learning(rest, score_candidates(bundle, rest), rng)}

@@ -20,9 +20,8 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Which statements are learned from, how long they may be, and how much some of them weigh in the loss.
 
-    ``own_weight`` is that of the project's own statements beside gold, ``toss_up_weight`` that of unsure labels. A
-    ``perturbed_share`` of the texts is learned misspelt, without punctuation or changed otherwise in ways that keep
-    the label.
+    ``own_weight`` is that of the project's own statements beside gold, ``toss_up_weight`` that of unsure labels. On a
+    ``perturbed_share`` of the texts one of ``training.perturbations`` is tried; the normal form undoes some of them.
     """
 
     origins: tuple[Literal["gold", "annotations", "statements"], ...] = ("gold", "annotations", "statements")

@@ -62,7 +62,7 @@ class Corpus:
 
     @property
     def main_origin(self) -> str:
-        """Return the origin on which choices are made and figures reported: gold where the corpus has it."""
+        """Return the origin that figures are reported for: gold where the corpus has it."""
         has_gold = any(e.origin.startswith(GOLD_ORIGIN) for e in self.examples)
         return GOLD_ORIGIN if has_gold else OWN_ORIGIN
 
@@ -158,6 +158,11 @@ def _example(joined: JoinedRecord, prefix: str, set_field: str) -> Example:
             origin=f"{prefix}{row[set_field]}",
             date=joined.date,
         )
+
+
+def folders_of(examples: Sequence[Example]) -> str:
+    """Return where examples come from: ``gold``, ``annotations``, ``statements``, or several of them."""
+    return " and ".join(sorted({e.origin.partition("/")[0] for e in examples}))
 
 
 def normal_texts(examples: Sequence[Example]) -> list[str]:

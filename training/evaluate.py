@@ -7,7 +7,8 @@ the data pack, or of the project's own where there is no pack, and writes ``dev.
 no other file), ``dev.json`` (what the leaderboard and promotion read) and the plots; the figures are printed too.
 ``--bundle`` names another folder, and more than one may be given: the first is reported, beside the rest.
 ``--baselines`` learns every baseline afresh and adds them. Each other model gets a ``dev.NAME.json`` of its own.
-``--no-suites`` leaves the behavioural suites out.
+``--no-suites`` leaves the behavioural suites out. Without a pack only ``--split test`` measures the shipped bundle, for
+it has learned from our own development statements.
 
 Worst errors are named by id, for texts of the data pack must not be passed on. ``--with-texts`` writes the texts too:
 such a report is for your own eyes and never committed.
@@ -16,7 +17,7 @@ such a report is for your own eyes and never committed.
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,11 +28,11 @@ from credence.calibration import Calibration
 from credence.errors import BundleError
 from training.baselines import predict_with_baseline
 from training.config import ExperimentConfig, ModelKind
-from training.corpora import ORIGINS, Corpus, Example, data_pack_path, load_corpus
+from training.corpora import ORIGINS, OWN_ORIGIN, Corpus, Example, data_pack_path, load_corpus
 from training.evaluation import Predictions, evaluate_predictions, predict_with_scorer
 from training.report import markdown_summary, write_report
 from training.results import EvaluationResult
-from training.sources import CorpusError
+from training.sources import GOLD_ORIGIN, CorpusError
 from training.splits import LeakError
 from training.suites import SuiteResult, run_suites
 
@@ -62,17 +63,17 @@ def main(arguments: list[str] | None = None) -> int:
         corpus = load_corpus(ORIGINS, pack)
         examples = _held_back(corpus, options.split, options.origin)
         bundles = dict.fromkeys(options.bundle or [default_bundle_path()])
+        if len({load_bundle(path).digest for path in bundles}) < len(bundles):
+            raise BundleError("two of the folders hold the same bundle; name each bundle once")
+        if options.split == "dev" and examples[0].origin.startswith(OWN_ORIGIN):
+            _check_not_learned(bundles)
         models = [_score(path, examples, pack, with_suites=not options.no_suites) for path in bundles]
-    except (BundleError, CorpusError, LeakError) as error:
+    except (BundleError, CorpusError, LeakError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.baselines:
         recipes = [ExperimentConfig(name=kind, model=kind) for kind in BASELINES]
         models.extend(_Model(predict_with_baseline(recipe, corpus.learned(), examples)) for recipe in recipes)
-    names = [model.predictions.name for model in models]
-    if len(set(names)) < len(names):
-        print("error: two of the folders hold the same bundle; name each bundle once", file=sys.stderr)
-        return 2
     results = _evaluate(models, examples, corpus)
     texts = {e.id: e.text for e in examples} if options.with_texts else None
     given = sys.argv[1:] if arguments is None else arguments
@@ -105,6 +106,15 @@ def _held_back(corpus: Corpus, split: str, origin: str | None) -> list[Example]:
     if not examples:
         raise CorpusError(f"there are no {split} statements of {origin or corpus.main_origin}; name another origin")
     return examples
+
+
+def _check_not_learned(bundles: Iterable[Path]) -> None:
+    """Refuse our own development statements for a bundle that learned from gold, for it learned from them too."""
+    for path in bundles:
+        if any(name.startswith(GOLD_ORIGIN) for name in load_bundle(path).manifest.data_digests):
+            raise CorpusError(
+                f"{path.name} has learned from our own dev statements; name the data pack or --split test"
+            )
 
 
 def _score(path: Path, examples: Sequence[Example], pack: Path | None, *, with_suites: bool) -> _Model:

@@ -15,7 +15,7 @@ from credence.calibration import Calibration
 from credence.labels import CODEBOOK_VERSION, OUTCOMES, Outcome
 from credence.scoring import ModelInfo
 from training.answers import describe_answers, mcnemar
-from training.corpora import Example
+from training.corpora import Example, folders_of
 from training.metrics import (
     METRICS,
     SET_METRICS,
@@ -184,7 +184,7 @@ def _describe_examples(examples: Sequence[Example]) -> dict[str, Any]:
     records = sorted((e.id, text_digest(e.text), e.label) for e in examples)
     return {
         "split": examples[0].split,
-        "origin": " and ".join(sorted({e.origin.split("/")[0] for e in examples})),
+        "origin": folders_of(examples),
         "statements": len(examples),
         "statements_digest": hashlib.sha256(json.dumps(records).encode()).hexdigest(),
         "counts": {

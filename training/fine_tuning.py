@@ -15,9 +15,9 @@ from credence.labels import CODEBOOK_VERSION, OUTCOMES
 from credence.language import SUPPORTED_LANGUAGES
 from credence.model_scorer import OutcomeModel
 from training.config import ExperimentConfig
-from training.corpora import OWN_ORIGIN, Corpus, Example, normal_texts
+from training.corpora import OWN_ORIGIN, Corpus, Example, folders_of, normal_texts
 from training.encoders import PretrainedEncoder, load_encoder
-from training.evaluation import Predictions, gold_columns, measure, predict_with_scorer
+from training.evaluation import Predictions, clusters_of, gold_columns, measure, predict_with_scorer
 from training.export import compare_logits, write_network
 from training.fit_calibration import cross_fitted, fit_calibration
 from training.loop import (
@@ -124,7 +124,7 @@ def _encode_learned(session: Session, encoder: PretrainedEncoder, seed: int) -> 
 
 
 def _perturb(examples: list[Example], share: float, seed: int) -> list[Example]:
-    """Change that share of the texts in ways that keep the label, other texts and other ways with each seed."""
+    """Try one way of changing the text, drawn with the seed, on that share of the examples; each keeps the label."""
     rng = random.Random(seed)
     ways = list(PERTURBATIONS.values())
     return [replace(e, text=rng.choice(ways)(e.text)) if rng.random() < share else e for e in examples]
@@ -178,10 +178,11 @@ def _calibrate_and_seal(session: Session, encoder: PretrainedEncoder, paths: Bun
     """Fit the calibration on the bundle's own logits of the held-back statements, then write card and manifest."""
     config, dev = session.config, session.dev
     gold = gold_columns(dev)
-    fitted_on = f"{len(dev)} held-back statements ({session.corpus.main_origin}dev)"
-    calibration = fit_calibration(logits, gold, [e.language for e in dev], config.calibration, fitted_on=fitted_on)
+    fitted_on = f"{len(dev)} held-back statements (dev of {folders_of(dev)})"
+    languages, clusters = [e.language for e in dev], clusters_of(dev)
+    calibration = fit_calibration(logits, gold, languages, clusters, config.calibration, fitted_on=fitted_on)
     paths.calibration.write_text(calibration.to_json(), encoding="utf-8")
-    out_of_fold = Predictions(config.name, cross_fitted(logits, gold), (True,) * len(dev))
+    out_of_fold = Predictions(config.name, cross_fitted(logits, gold, clusters), (True,) * len(dev))
     write_card(paths.card, config, session.corpus, measure(out_of_fold, dev), session.run.run_id)
     manifest = Manifest(
         format_version=FORMAT_VERSION,

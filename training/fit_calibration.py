@@ -12,6 +12,7 @@ from credence.labels import OUTCOMES
 from credence.language import SUPPORTED_LANGUAGES
 from training.config import CalibrationConfig
 from training.metrics import Floats, Ints
+from training.splits import folds_by_cluster
 
 # Pulls the weights together and the biases to zero, so that a few hundred statements cannot bend the scaling far.
 _RIDGE: Final = 0.02
@@ -34,7 +35,13 @@ def fit_scaling(logits: Floats, gold: Ints) -> Scaling:
 
 
 def fit_calibration(
-    logits: Floats, gold: Ints, languages: Sequence[str], config: CalibrationConfig, *, fitted_on: str
+    logits: Floats,
+    gold: Ints,
+    languages: Sequence[str],
+    clusters: Sequence[str],
+    config: CalibrationConfig,
+    *,
+    fitted_on: str,
 ) -> Calibration:
     """Fit scaling and set thresholds on held-back logits (n, n_outcomes) and measure the reliability table on them.
 
@@ -57,14 +64,14 @@ def fit_calibration(
         ambiguous_below=config.ambiguous_below,
         fitted_on=fitted_on,
         measured_on=f"{fitted_on}, out of fold",
-        reliability=tuple(reliability_table(cross_fitted(logits, gold), gold, languages)),
+        reliability=tuple(reliability_table(cross_fitted(logits, gold, clusters), gold, languages)),
     )
 
 
-def cross_fitted(logits: Floats, gold: Ints, n_folds: int = 5) -> Floats:
-    """Return probabilities (n, n_outcomes) of each row under a scaling fitted on the other folds."""
+def cross_fitted(logits: Floats, gold: Ints, clusters: Sequence[str], n_folds: int = 5) -> Floats:
+    """Return probabilities (n, n_outcomes) of each row under a scaling fitted on folds without its cluster."""
     probabilities = np.empty_like(logits, dtype=np.float64)
-    folds = np.random.default_rng(0).permutation(len(gold)) % n_folds
+    folds = np.asarray(folds_by_cluster(clusters, n_folds))
     for fold in range(n_folds):
         inside = folds == fold
         probabilities[inside] = fit_scaling(logits[~inside], gold[~inside]).apply(logits[inside])

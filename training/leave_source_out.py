@@ -11,6 +11,7 @@ the drop is measured on the same development statements (paired bootstrap over c
 
 import argparse
 import json
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -61,6 +62,7 @@ class LeftOutResult:
     left_out: Interval
     macro_f1_left_out_source_drop: Interval
     folds: tuple[tuple[str, ...], ...]
+    data_digests: dict[str, str]
 
 
 def family_of(example: Example) -> str:
@@ -93,10 +95,10 @@ def measure_left_out(config: ExperimentConfig, corpus: Corpus, folder: Path, n_f
     smallest = min(len(without_families(corpus, fold).learned()) for fold in folds)
     limit = min(smallest, config.data.max_train_statements or smallest)
     limited = config.model_copy(update={"data": config.data.model_copy(update={"max_train_statements": limit})})
-    in_source = _predict(limited, corpus, folder / "all", dev)
+    in_source = _predict(limited, corpus, folder / f"all-{limit}", dev)
     left_out = np.empty_like(in_source)
-    for number, fold in enumerate(folds):
-        predicted = _predict(limited, without_families(corpus, fold), folder / f"fold-{number}", dev)
+    for fold in folds:
+        predicted = _predict(limited, without_families(corpus, fold), folder / _fold_name(limit, fold), dev)
         rows = [i for i, example in enumerate(dev) if family_of(example) in fold]
         left_out[rows] = predicted[rows]
     gold, clusters = gold_columns(dev), clusters_of(dev)
@@ -109,6 +111,7 @@ def measure_left_out(config: ExperimentConfig, corpus: Corpus, folder: Path, n_f
         left_out=bootstrap({"f1": macro_f1}, left_out, gold, clusters)["f1"],
         macro_f1_left_out_source_drop=paired_difference(macro_f1, in_source, left_out, gold, clusters),
         folds=tuple(folds),
+        data_digests=dict(corpus.digests),
     )
 
 
@@ -125,11 +128,19 @@ def _predict(config: ExperimentConfig, corpus: Corpus, folder: Path, dev: list[E
             prefix=config.encoder.text_prefix,
             max_length=config.bundle.max_length_tokens,
         )
-        np.save(stored, softmax(predict_logits(model, ids)))
+        unfinished = folder / "unfinished.npy"
+        np.save(unfinished, softmax(predict_logits(model, ids)))
+        unfinished.replace(stored)
         for weights in folder.glob("weights-*.pt"):
             weights.unlink()
+        for checkpoint in folder.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
     found: Floats = np.load(stored)
     return found
+
+
+def _fold_name(limit: int, families: Sequence[str]) -> str:
+    return f"without-{text_digest(json.dumps([limit, *families]))[:8]}"
 
 
 def _digest(config: ExperimentConfig, corpus: Corpus) -> str:

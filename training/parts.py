@@ -14,7 +14,7 @@ Parts = dict[str, list[int]]
 
 # Fewer statements say nothing of their own, so small sources and months are put together.
 MIN_PART: Final = 10
-UNDATED: Final = "undated"
+UNDATED: Final = "no month known"
 OTHER_SOURCES: Final = "other sources"
 OTHER_MONTHS: Final = "other months"
 _LENGTHS: Final = ((1, 3), (4, 8), (9, 15), (16, 25), (26, 75))
@@ -45,7 +45,10 @@ def by_length(examples: Sequence[Example]) -> Parts:
 
 
 def by_month(examples: Sequence[Example]) -> Parts:
-    """Return the rows of each month of publication, the oldest first; rare months together, then the undated."""
+    """Return the rows of each month of publication, the oldest first; rare months together, then the rest.
+
+    A date that does not begin with year and month gives none: day and month are not guessed apart.
+    """
     months = Counter(_month_of(e) for e in examples)
     common = sorted(month for month, n in months.items() if n >= MIN_PART and month != UNDATED)
     kept = {*common, UNDATED}

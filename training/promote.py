@@ -21,7 +21,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from credence import load_scorer
 from credence.bundle import load_bundle
-from training.corpora import ORIGINS, data_pack_path, load_corpus
+from credence.errors import BundleError
+from training.corpora import ORIGINS, load_corpus, require_data_pack
 from training.evaluation import clusters_of, gold_columns, predict_with_scorer
 from training.leave_source_out import LeftOutResult
 from training.metrics import Interval, macro_f1, paired_difference
@@ -66,7 +67,7 @@ def judge_against_champion(challenger: Path, tracking_uri: str) -> Gate:
     with champion_bundle(tracking_uri) as champion:
         if champion is None:
             return Gate(BEATS_CHAMPION, None, "no champion yet", holds=True)
-        dev = load_corpus(ORIGINS, data_pack_path()).held_back("dev")
+        dev = load_corpus(ORIGINS, require_data_pack()).held_back("dev")
         ours, theirs = (
             predict_with_scorer(path.name, load_scorer(path), dev).probabilities for path in (challenger, champion)
         )
@@ -111,6 +112,8 @@ def _parse_waivers(waivers: Sequence[str]) -> dict[str, str]:
 def _promote(test: EvaluationResult, left_out: LeftOutResult, waived: dict[str, str], uri: str) -> int:
     if test.mlflow_run_id is None or test.split != "test":
         raise ResultError(f"{test.name} on {test.split} is no tracked bundle measured on test")
+    if left_out.data_digests != test.data_digests:
+        raise ResultError("the two results were measured with different data; measure both anew")
     with run_bundle(test.mlflow_run_id, uri) as bundle:
         digest = load_bundle(bundle).digest
         if digest != test.bundle_digest:
@@ -140,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         waived = _parse_waivers(options.waive)
         return _promote(read_result(options.test), read_left_out(options.left_out), waived, uri)
-    except (ResultError, CorpusError, LeakError, LookupError) as error:
+    except (ResultError, CorpusError, LeakError, LookupError, BundleError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from credence.labels import CODEBOOK_VERSION, DISCLAIMER, MEANINGS
 from credence.language import SUPPORTED_LANGUAGES
 from training.config import ExperimentConfig
-from training.corpora import OWN_ORIGIN, Corpus
+from training.corpora import OWN_ORIGIN, Corpus, folders_of
 from training.metrics import Interval
 from training.plots import draw_plots, save_plot
 from training.results import EvaluationResult, write_result
@@ -88,7 +88,7 @@ def write_card(
         by_language=", ".join(f"{code} {languages[code]}" for code in SUPPORTED_LANGUAGES),
         data=markdown_table(["source", "statements", "licence as stated"], data),
         n_dev=len(corpus.held_back("dev")),
-        dev_origin=corpus.main_origin.rstrip("/"),
+        dev_origin=folders_of(corpus.held_back("dev")),
         figures=markdown_table(["figure", "value [95 % interval]"], [[k, str(v)] for k, v in figures.items()]),
     )
     path.write_text(text, encoding="utf-8")

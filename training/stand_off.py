@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,10 +66,13 @@ def join_annotations(records: Path, data_pack: Path, *, datasets_dir: Path = DAT
 
 
 def _lines_of_set(path: Path, numbers: set[int]) -> Iterator[tuple[int, dict[str, Any]]]:
-    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            if number in numbers:
-                yield number, json.loads(line)
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
+            for number, line in enumerate(lines, start=1):
+                if number in numbers:
+                    yield number, json.loads(line)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise CorpusError(f"the data pack's sets/{path.name} cannot be read ({error!r}); get the pack anew") from error
 
 
 def _checked(where: str, record: dict[str, Any], text: str, date: str | None, file_name: str) -> JoinedRecord:

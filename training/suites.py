@@ -31,6 +31,15 @@ NTREX_PAIRS: Final = 300
 _NTREX_ORIGIN: Final = "ntrex_parallel_news"
 _LABELLED: Final = ("gold", "annotations")
 _BATCH: Final = 256
+_FILES: Final = (
+    "translations",
+    "exchanged_sides",
+    "debunks",
+    "attributed_storylines",
+    "attribution",
+    "hedges",
+    "names_and_numbers",
+)
 # The suites whose statements are perturbed: every outcome, every language, and no two of them nearly alike.
 _PERTURBED: Final = ("translations", "debunks", "attributed_storylines")
 
@@ -124,10 +133,7 @@ def run_suites(scorer: Scorer, *, data_pack: Path | None, datasets_dir: Path = D
     Raises ``OSError`` where a file is missing.
     """
     outcomes = _Outcomes(scorer)
-    read = {
-        path.stem: read_suite(path.stem, datasets_dir=datasets_dir)
-        for path in sorted((datasets_dir / "suites").glob("*.jsonl"))
-    }
+    read = {name: read_suite(name, datasets_dir=datasets_dir) for name in _FILES}
     verdicts = {
         "translations": _same_in_pairs(outcomes, read["translations"]),
         "exchanged_sides": _same_in_pairs(outcomes, read["exchanged_sides"]),
@@ -164,9 +170,10 @@ def read_held_back_minimal_sets(*, datasets_dir: Path = DATASETS_DIR) -> list[Su
 
 
 def draw_ntrex(data_pack: Path, *, datasets_dir: Path = DATASETS_DIR) -> list[SuiteStatement]:
-    """Read the fixed drawing of NTREX sentences in three languages; sentences with a hand label are passed over.
+    """Draw NTREX sentences in three languages, by digest, from those that have no hand label in any language.
 
-    Their label is unknown and plays no part: each carries ``not_a_claim``.
+    The drawing changes as more of them are labelled: compare bundles within one report. Their label is unknown and
+    plays no part: each carries ``not_a_claim``.
     """
     records = [path for folder in _LABELLED for path in (datasets_dir / folder).glob("*.jsonl")]
     labelled = {row["text_sha256"] for path in records for row in _read_rows(path)}

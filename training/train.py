@@ -108,7 +108,7 @@ def _log_setup(session: Session) -> None:
     flat["torch_threads"] = torch.get_num_threads()
     session.run.log_params(flat)
     for name, digest in session.corpus.digests.items():
-        session.run.log_data(name, digest, "evaluation" if name.startswith(("gold/dev", "gold/test")) else "training")
+        session.run.log_data(name, digest, "evaluation" if name.endswith(("/dev.jsonl", "/test.jsonl")) else "training")
 
 
 def _log_results(session: Session, predictions: Predictions) -> dict[str, Interval]:

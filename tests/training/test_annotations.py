@@ -102,9 +102,28 @@ def test_where_two_labels_differ_a_third_decides(batches: Path, candidates: Path
     assert {(r["label"], r["rule"], r["sure"], r["labellers"]) for r in dev} == {("not_a_claim", 1, 2, 3)}
 
 
-def test_nothing_of_a_cluster_that_was_held_back_before_is_learned(batches: Path, candidates: Path) -> None:
+def test_nothing_that_an_earlier_wave_holds_back_or_has_labelled_is_learned(batches: Path, candidates: Path) -> None:
     answer_all(batches)
-    assert len(collect(batches, candidates, {text_digest(LINES[0])[:12]})["train"]) == 119
+    held_back = record(split="dev", text_sha256="0" * 64, cluster=text_digest(LINES[0])[:12])
+    labelled = record(text_sha256=text_digest(LINES[1]))
+    assert len(collect(batches, candidates, earlier=[held_back, labelled])["train"]) == 118
+
+
+def test_nothing_is_selected_on_that_shares_a_cluster_with_gold(batches: Path, candidates: Path) -> None:
+    answer_all(batches)
+    assert len(collect(batches, candidates, gold_clusters={text_digest(LINES[120])[:12]})["dev"]) == 9
+
+
+def test_a_second_wave_needs_a_folder_of_its_own(batches: Path, candidates: Path) -> None:
+    with pytest.raises(CorpusError, match="holds L000 already"):
+        hand_out(batches, candidates, GOLD, seed=2)
+
+
+def test_an_answer_to_no_batch_is_refused(batches: Path, candidates: Path) -> None:
+    answer_all(batches)
+    (batches / "L0-old.out").write_text("1\tF\t6\t3\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match="L0-old"):
+        collect(batches, candidates)
 
 
 def test_a_line_that_cannot_be_labelled_is_left_out(batches: Path, candidates: Path) -> None:

@@ -76,11 +76,15 @@ def test_higher_coverage_never_raises_the_threshold() -> None:
     assert thresholds == sorted(thresholds, reverse=True)
 
 
+def rows_apart(n: int) -> list[str]:
+    return [f"c{i}" for i in range(n)]
+
+
 def test_a_calibration_holds_a_threshold_and_a_table_for_each_language() -> None:
     logits, gold = draw(300, 6)
     languages = [CODES[n % 3] for n in range(300)]
     config = CalibrationConfig(coverage=0.8, ambiguous_below=0.4)
-    calibration = fit_calibration(logits, gold, languages, config, fitted_on="300 drawn rows")
+    calibration = fit_calibration(logits, gold, languages, rows_apart(300), config, fitted_on="300 drawn rows")
     assert set(calibration.set_thresholds) == set(CODES)
     assert {row.language for row in calibration.reliability} == {"all", *CODES}
     assert (calibration.coverage, calibration.ambiguous_below) == (0.8, 0.4)
@@ -93,16 +97,17 @@ def test_a_calibration_holds_a_threshold_and_a_table_for_each_language() -> None
 def test_a_language_without_rows_is_refused_by_name() -> None:
     logits, gold = draw(60, 7)
     with pytest.raises(ValueError, match="no held-back statements in ru"):
-        fit_calibration(logits, gold, ["en", "uk"] * 30, CalibrationConfig(), fitted_on="60 drawn rows")
+        fit_calibration(logits, gold, ["en", "uk"] * 30, rows_apart(60), CalibrationConfig(), fitted_on="60 rows")
 
 
-def test_no_row_is_judged_by_a_scaling_that_saw_it() -> None:
+def test_no_row_is_judged_by_a_scaling_that_saw_its_cluster() -> None:
     logits, gold = draw(100, 8)
-    before = cross_fitted(logits, gold, n_folds=2)
+    clusters = ["same", "same", *rows_apart(98)]
+    before = cross_fitted(logits, gold, clusters, n_folds=2)
     flipped = gold.copy()
     flipped[0] = (gold[0] + 1) % 4
-    after = cross_fitted(logits, flipped, n_folds=2)
-    np.testing.assert_array_equal(before[0], after[0])
+    after = cross_fitted(logits, flipped, clusters, n_folds=2)
+    np.testing.assert_array_equal(before[:2], after[:2])
     assert (before != after).any()
 
 

@@ -48,3 +48,6 @@ def test_the_drop_is_measured_on_every_development_statement_and_again_from_what
     assert first.macro_f1_left_out_source_drop.value == pytest.approx(drop)
     assert not list(tmp_path.rglob("weights-*.pt"))
     assert measure_left_out(config, corpus, tmp_path, n_folds=3) == first
+    other = measure_left_out(config, corpus, tmp_path, n_folds=2)
+    assert len(other.folds) == 2
+    assert len(list(tmp_path.glob("without-*"))) == 5

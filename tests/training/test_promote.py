@@ -52,7 +52,7 @@ def result(run_id: str = "r1", digest: str = "d1", n_right: int = N) -> Evaluati
 
 def left_out(drop: float = 0.01) -> LeftOutResult:
     whole = Interval(0.8, 0.7, 0.9)
-    return LeftOutResult("new", "2026-01-01", N, 100, whole, whole, Interval(drop, 0.0, 0.1), (("a",), ("b",)))
+    return LeftOutResult("new", "2026-01-01", N, 100, whole, whole, Interval(drop, 0.0, 0.1), (("a",), ("b",)), {})
 
 
 def refusals(test: EvaluationResult, out: LeftOutResult) -> set[str]:
