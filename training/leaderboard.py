@@ -4,20 +4,21 @@ Manual
 ------
 ``python -m training.train --config experiments/NAME/config.toml`` and then
 ``python -m training.evaluate --split dev --bundle runs/NAME/bundle --output runs/NAME/report`` measure one recipe.
-``python -m training.leaderboard --take runs`` copies each ``runs/NAME/report/dev.json`` (and ``test.json``) to
-``experiments/NAME/results``, where it is committed, and writes the page anew. Without ``--take`` it only writes the
+``python -m training.leaderboard --take runs/NAME/report`` copies each result in that folder, of the bundle as of those
+that were measured beside it, to ``experiments/RECIPE/results``, where it is committed, and writes the page anew. The
+recipe is the one of the result's name or, for a bundle, of its model version. Without ``--take`` it only writes the
 page; ``--check`` writes nothing and fails where the page is not what the results say.
 """
 
 import argparse
-import shutil
 import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
+from training.config import ConfigError, ExperimentConfig
 from training.report import markdown_table
-from training.results import EvaluationResult, ResultError, read_result
+from training.results import EvaluationResult, ResultError, read_result, write_result
 from training.targets import TARGETS
 
 EXPERIMENTS_DIR: Final = Path(__file__).parent.parent / "experiments"
@@ -80,25 +81,28 @@ def _cell(result: EvaluationResult, metric: str) -> str:
     return str(result.metrics[metric]) if metric in result.metrics else ""
 
 
-def take_results(runs: Path, experiments: Path) -> list[str]:
-    """Copy the results of runs whose recipe stands in ``experiments``; return the names that were taken."""
+def take_results(report: Path, experiments: Path) -> list[str]:
+    """Copy the results in a folder whose recipes stand in ``experiments``; return what was taken."""
+    recipes: dict[str, str] = {}
+    for path in sorted(experiments.glob("*/config.toml")):
+        config = ExperimentConfig.from_toml(path)
+        known = config.bundle.model_version if config.model == "encoder" else config.name
+        recipes[known] = path.parent.name
     taken: list[str] = []
     for split in _SPLITS:
-        for path in sorted(runs.glob(f"*/report/{split}.json")):
-            name = path.parent.parent.name
-            if (experiments / name / "config.toml").is_file():
-                read_result(path)
-                target = experiments / name / "results" / path.name
-                target.parent.mkdir(exist_ok=True)
-                shutil.copyfile(path, target)
-                taken.append(f"{name} ({split})")
+        for path in sorted(report.glob(f"{split}*.json")):
+            result = read_result(path)
+            recipe = recipes.get(result.model_version or result.name)
+            if recipe is not None:
+                write_result(result, experiments / recipe / "results" / f"{split}.json")
+                taken.append(f"{recipe} ({split})")
     return taken
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the leaderboard; see the manual at the head of this module."""
     parser = argparse.ArgumentParser(prog="python -m training.leaderboard", description="Write the leaderboard.")
-    parser.add_argument("--take", type=Path, help="folder of runs whose results are copied first")
+    parser.add_argument("--take", type=Path, help="folder of a report whose results are copied first")
     parser.add_argument("--check", action="store_true", help="fail where the page is not what the results say")
     parser.add_argument("--experiments", type=Path, default=EXPERIMENTS_DIR, help="folder of the recipes")
     options = parser.parse_args(arguments)
@@ -108,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
             taken = take_results(options.take, options.experiments)
             print(f"took {', '.join(taken) or 'nothing'}")
         text = write_page(read_results(options.experiments))
-    except ResultError as error:
+    except (ConfigError, ResultError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.check:

@@ -30,7 +30,7 @@ def examples(n: int = 48) -> list[Example]:
 def write_run(folder: Path, name: str, n_right: int, n: int = 48) -> None:
     given = [i % 4 if i < n_right else (i + 1) % 4 for i in range(n)]
     predictions = Predictions(name, np.eye(4)[given] * 0.96 + 0.01, (True,) * n)
-    write_result(evaluate_predictions(predictions, examples(n), digests={}), folder / name / "report" / "dev.json")
+    write_result(evaluate_predictions(predictions, examples(n), digests={}), folder / f"dev.{name}.json")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def experiments(tmp_path: Path) -> Path:
     folder = tmp_path / "experiments"
     for name in ("good", "poor"):
         (folder / name).mkdir(parents=True)
-        (folder / name / "config.toml").write_text(f'name = "{name}"\n', encoding="utf-8")
+        (folder / name / "config.toml").write_text(f'name = "{name}"\nmodel = "tfidf"\n', encoding="utf-8")
     return folder
 
 
