@@ -55,6 +55,6 @@ def test_labels_rules_and_certainty_fit_together(rows: list[Row]) -> None:
 
 def test_what_is_selected_on_was_labelled_twice_and_shares_no_cluster_with_what_is_learned(rows: list[Row]) -> None:
     dev, train = ([row for row in rows if row["split"] == split] for split in ("dev", "train"))
-    assert len(dev) > 900
+    assert len(dev) > 700
     assert {row["labellers"] for row in dev} == {2, 3}
     assert not {row["cluster"] for row in dev} & {row["cluster"] for row in train}

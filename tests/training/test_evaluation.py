@@ -239,15 +239,23 @@ def test_the_command_reports_the_shipped_bundle_on_the_statements_that_it_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv(DATA_PACK_VARIABLE, raising=False)
-    assert training.evaluate.main(["--no-suites", "--split", "dev", "--output", str(tmp_path)]) == 0
-    result = read_result(tmp_path / "dev.json")
+    assert training.evaluate.main(["--no-suites", "--split", "test", "--output", str(tmp_path)]) == 0
+    result = read_result(tmp_path / "test.json")
     assert result.bundle_digest == load_bundle(default_bundle_path()).digest
     assert (result.origin, result.statements) == (
         "statements",
-        len(load_corpus(("statements",), None).held_back("dev")),
+        len(load_corpus(("statements",), None).held_back("test")),
     )
     assert str(result.metrics["macro_f1"]) in capsys.readouterr().out
-    assert "python -m training.evaluate --no-suites --split dev" in (tmp_path / "dev.html").read_text()
+    assert "python -m training.evaluate --no-suites --split test" in (tmp_path / "test.html").read_text()
+
+
+def test_a_bundle_is_not_measured_on_statements_that_it_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(DATA_PACK_VARIABLE, raising=False)
+    assert training.evaluate.main(["--no-suites", "--split", "dev", "--output", str(tmp_path)]) == 2
+    assert "learned from our own dev statements" in capsys.readouterr().err
 
 
 def test_the_command_takes_each_bundle_once(

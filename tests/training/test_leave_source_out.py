@@ -50,4 +50,5 @@ def test_the_drop_is_measured_on_every_development_statement_and_again_from_what
     assert measure_left_out(config, corpus, tmp_path, n_folds=3) == first
     other = measure_left_out(config, corpus, tmp_path, n_folds=2)
     assert len(other.folds) == 2
-    assert len(list(tmp_path.glob("without-*"))) == 5
+    # One publisher is a fold of its own in both; the others are dealt, and learned, anew.
+    assert len(list(tmp_path.glob("without-*"))) == 4
