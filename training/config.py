@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 ModelKind = Literal["majority", "language_only", "source_only", "cue_words", "tfidf", "frozen_encoder", "encoder"]
 
@@ -30,6 +30,13 @@ class DataConfig(_Section):
     toss_up_weight: float = Field(default=1.0, gt=0, le=1)
     own_weight: float = Field(default=1.0, gt=0, le=1)
     perturbed_share: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _annotations_stand_beside_gold(self) -> Self:
+        """Gold holds what annotations are chosen by, and without a pack neither can be read."""
+        if "annotations" in self.origins and "gold" not in self.origins:
+            raise ValueError("origins: annotations are learned beside gold; name gold too")
+        return self
 
 
 class EncoderConfig(_Section):

@@ -12,6 +12,7 @@ import argparse
 import importlib.metadata
 import json
 import platform
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -60,11 +61,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     tags = {"model": config.model, "config": str(options.config)}
     with tracked_run(config.name, uri, options.runs / "artifacts", tags) as run:
-        _run_tracked(Session(config, corpus, folder, run), uri, options.publish)
+        command = shlex.join(["python", "-m", "training.train", *(sys.argv[1:] if arguments is None else arguments)])
+        _run_tracked(Session(config, corpus, folder, run), uri, options.publish, command)
     return 0
 
 
-def _run_tracked(session: Session, uri: str, publish: Path | None) -> None:
+def _run_tracked(session: Session, uri: str, publish: Path | None, command: str) -> None:
     """Learn, record what came of it, and register a new bundle as challenger."""
     _log_setup(session)
     fine_tunes = session.config.model == "encoder"
@@ -75,7 +77,7 @@ def _run_tracked(session: Session, uri: str, publish: Path | None) -> None:
     )
     if predictions is None:
         return
-    figures = _log_results(session, predictions)
+    figures = _log_results(session, predictions, command)
     print(f"run {session.run.run_id}: macro-F1 on dev {figures['macro_f1']}")
     if fine_tunes:
         version = register_challenger(session.run, uri)
@@ -111,15 +113,13 @@ def _log_setup(session: Session) -> None:
         session.run.log_data(name, digest, "evaluation" if name.endswith(("/dev.jsonl", "/test.jsonl")) else "training")
 
 
-def _log_results(session: Session, predictions: Predictions) -> dict[str, Interval]:
+def _log_results(session: Session, predictions: Predictions, command: str) -> dict[str, Interval]:
     result = _evaluate(session, predictions)
     flat = {f"dev_{n}{suffix}": value for n, i in result.metrics.items() for suffix, value in _parts(i)}
     session.run.log_metrics(flat)
     report = session.folder / "report"
     bundle = session.folder / BUNDLE_ARTIFACT
-    write_report(
-        [result], report, command=f"python -m training.train --config experiments/{session.config.name}/config.toml"
-    )
+    write_report([result], report, command=command)
     (report / "config.json").write_text(session.config.model_dump_json(indent=1), encoding="utf-8")
     (report / "environment.json").write_text(json.dumps(_environment(), indent=1), encoding="utf-8")
     session.run.log_artifacts(report, "report")

@@ -7,8 +7,8 @@ import pytest
 
 from credence.labels import OUTCOMES
 from credence.language import SUPPORTED_LANGUAGES
-from training.annotations import RULES
 from training.candidates import LEAKING_LINES
+from training.labelling import RULES
 from training.sources import public_sets
 
 ANNOTATIONS = Path(__file__).parents[2] / "datasets" / "annotations"

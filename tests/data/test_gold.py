@@ -8,8 +8,8 @@ import pytest
 
 from credence.labels import OUTCOMES
 from credence.language import SUPPORTED_LANGUAGES
-from training.annotations import RULES
 from training.corpora import SPLITS
+from training.labelling import RULES
 
 GOLD = Path(__file__).parents[2] / "datasets" / "gold"
 FIELDS = ["id", "text_sha256", "lang", "label", "rule", "sure", "split", "cluster", "origin"]

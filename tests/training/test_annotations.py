@@ -11,8 +11,9 @@ import training.metrics
 from credence.bundle import file_digest
 from credence.labels import Outcome
 from training.agreement import agreement
-from training.annotations import collect, dispute, hand_out
+from training.annotations import collect
 from training.corpora import Example, load_corpus
+from training.labelling import dispute, hand_out
 from training.sources import CorpusError
 from training.stand_off import text_digest
 
@@ -117,6 +118,16 @@ def test_nothing_is_selected_on_that_shares_a_cluster_with_gold(batches: Path, c
 def test_a_second_wave_needs_a_folder_of_its_own(batches: Path, candidates: Path) -> None:
     with pytest.raises(CorpusError, match="holds L000 already"):
         hand_out(batches, candidates, GOLD, seed=2)
+
+
+def test_a_selection_that_is_not_wholly_answered_is_refused(batches: Path, candidates: Path) -> None:
+    answer_all(batches)
+    answer(batches / "SB00.tsv", "A", 4)
+    with pytest.raises(CorpusError, match="third labeller"):
+        collect(batches, candidates)
+    (batches / "SB00.out").unlink()
+    with pytest.raises(CorpusError, match="SB lacks answers to 10"):
+        collect(batches, candidates)
 
 
 def test_an_answer_to_no_batch_is_refused(batches: Path, candidates: Path) -> None:
