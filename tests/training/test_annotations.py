@@ -204,6 +204,19 @@ def test_a_record_of_another_text_is_refused_without_showing_it(
     assert "council" not in str(caught.value)
 
 
+def test_a_pack_without_the_sets_is_told_so(pack: tuple[Path, Path]) -> None:
+    (pack[0] / "sets" / "tiny.jsonl.gz").unlink()
+    with pytest.raises(CorpusError, match=r"sets/tiny\.jsonl\.gz cannot be read"):
+        load(pack, record())
+
+
+def test_a_set_that_broke_off_is_told_so(pack: tuple[Path, Path]) -> None:
+    file = pack[0] / "sets" / "tiny.jsonl.gz"
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(CorpusError, match="cannot be read"):
+        load(pack, record(line=130, start_char=0, end_char=5))
+
+
 @pytest.mark.parametrize("changes", [{"line": 500}, {"set": "unheard"}])
 def test_a_record_that_the_pack_does_not_hold_is_named(pack: tuple[Path, Path], changes: dict[str, object]) -> None:
     with pytest.raises(CorpusError, match=r"annotations/train\.jsonl line 1: .* has no line"):

@@ -46,6 +46,11 @@ def test_overrides_win_over_the_file_and_keep_their_type(recipe: Path) -> None:
     assert (config.data.origins, config.name) == (("gold",), "other")
 
 
+def test_annotations_without_gold_are_refused(recipe: Path) -> None:
+    with pytest.raises(ConfigError, match="annotations are learned beside gold"):
+        ExperimentConfig.from_toml(recipe, ['data.origins=["annotations", "statements"]'])
+
+
 @pytest.mark.parametrize(
     ("override", "named"),
     [
