@@ -30,7 +30,7 @@ from training.corpora import Example, load_corpus, require_data_pack
 from training.documents import clusters_holding
 from training.labelling import Answer, dispute, hand_out, read_answers, read_drawing
 from training.sources import ANNOTATIONS_DIR, CorpusError
-from training.splits import closest_similarity
+from training.splits import nearest_statements
 from training.stand_off import read_rows, text_digest
 
 
@@ -48,7 +48,7 @@ def collect(
     learned = read_answers(folder, "L", "learning")
     rows, held_back = read_drawing("learning", candidates), read_drawing("selection", candidates)
     texts, others = ([row["text"] for row in drawing] for drawing in (rows, held_back))
-    closest = closest_similarity(texts, others) if others else [0.0] * len(rows)
+    closest = nearest_statements(texts, others)[0] if others else [0.0] * len(rows)
     first, second, third = (read_answers(folder, side, "selection") for side in ("SA", "SB", "SC"))
     train = [
         _record("train", row, learned[number], 1)

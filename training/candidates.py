@@ -33,7 +33,7 @@ from training.corpora import Example, load_corpus, require_data_pack
 from training.documents import POST_SETS, cluster_of, clusters_holding, read_set
 from training.metrics import Floats
 from training.sources import GOLD_ORIGIN, CorpusError, public_sets
-from training.splits import LeakError, closest_similarity
+from training.splits import LeakError, nearest_statements
 
 _WORDS: Final = (4, 75)
 # Lines that hold a development or test statement inside; see the head of datasets/sources.toml.
@@ -112,7 +112,7 @@ def keep_unseen(candidates: Iterable[Candidate], gold_texts: Sequence[str]) -> l
         if plain not in seen:
             seen.add(plain)
             kept.append(candidate)
-    closest = closest_similarity([c.text for c in kept], gold_texts)
+    closest, _ = nearest_statements([c.text for c in kept], gold_texts)
     return [c for c, cosine in zip(kept, closest, strict=True) if cosine < TOO_CLOSE]
 
 

@@ -13,7 +13,6 @@ from sklearn.neighbors import NearestNeighbors
 NEAR_DUPLICATE_SIMILARITY: Final = 0.92
 _DEV_SHARE: Final = 0.12
 _TEST_SHARE: Final = 0.12
-_ROWS_AT_ONCE: Final = 2000
 
 
 class LeakError(ValueError):
@@ -33,16 +32,12 @@ def folds_by_cluster(clusters: Sequence[str], n_folds: int) -> list[int]:
     return [int.from_bytes(hashlib.sha256(f"fold {c}".encode()).digest()[:8]) % n_folds for c in clusters]
 
 
-def closest_similarity(texts: Sequence[str], others: Sequence[str]) -> NDArray[np.float32]:
-    """Return the cosine of character 4-grams (n,) of each text to the nearest of the others."""
+def nearest_statements(texts: Sequence[str], others: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return for each text the cosine of character 4-grams (n,) to the nearest of the others, and its row (n,)."""
     vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), dtype=np.float32)
-    known = vectors.fit_transform(others)
-    parts = [
-        (vectors.transform(texts[start : start + _ROWS_AT_ONCE]) @ known.T).max(axis=1).toarray().ravel()
-        for start in range(0, len(texts), _ROWS_AT_ONCE)
-    ]
-    found: NDArray[np.float32] = np.concatenate(parts)
-    return found
+    nearest = NearestNeighbors(n_neighbors=1, metric="cosine", algorithm="brute").fit(vectors.fit_transform(others))
+    distances, rows = nearest.kneighbors(vectors.transform(texts))
+    return 1 - distances[:, 0].astype(np.float64), rows[:, 0]
 
 
 def check_no_leak(rows: Iterable[tuple[str, str, str, str]]) -> None:
@@ -63,13 +58,10 @@ def _check_near_duplicates(rows: list[tuple[str, str, str, str]]) -> None:
     held_back = [row for row in rows if row[2] != "train"]
     if not train or not held_back:
         return
-    vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), dtype=np.float32)
-    learned = vectors.fit_transform(text for _, text, _, _ in train)
-    nearest = NearestNeighbors(n_neighbors=1, metric="cosine", algorithm="brute").fit(learned)
-    distances, columns = nearest.kneighbors(vectors.transform(text for _, text, _, _ in held_back))
-    for (row_id, _, split, _), distance, column in zip(held_back, distances[:, 0], columns[:, 0], strict=True):
-        if 1 - distance >= NEAR_DUPLICATE_SIMILARITY:
+    cosines, rows_of_train = nearest_statements([row[1] for row in held_back], [row[1] for row in train])
+    for (row_id, _, split, _), cosine, nearest in zip(held_back, cosines, rows_of_train, strict=True):
+        if cosine >= NEAR_DUPLICATE_SIMILARITY:
             raise LeakError(
-                f"{row_id} in {split} and {train[column][0]} in train are near-duplicates "
-                f"(cosine {1 - distance:.2f} of character 4-grams); put them into one cluster or drop one"
+                f"{row_id} in {split} and {train[nearest][0]} in train are near-duplicates "
+                f"(cosine {cosine:.2f} of character 4-grams); put them into one cluster or drop one"
             )
