@@ -41,9 +41,7 @@ class OutcomeModel:
         self._max_chars = max_length_tokens * _MAX_CHARS_PER_TOKEN
         self._tokenizer = Tokenizer.from_file(str(paths.tokenizer))
         self._tokenizer.enable_truncation(max_length_tokens)
-        with np.load(paths.weights, allow_pickle=False) as archive:
-            self._embedding: NDArray[np.uint8] = archive[EMBEDDING_KEY]
-            weights = _expand({key: archive[key] for key in archive.files if key != EMBEDDING_KEY})
+        self._embedding, weights = read_weights(paths)
         if len(self._embedding) != self._tokenizer.get_vocab_size():
             raise BundleError(
                 f"the embedding has {len(self._embedding)} rows; "
@@ -90,6 +88,12 @@ class OutcomeModel:
 def constant_key(offset: int, encoding: str) -> str:
     """Return the name under which the constant that begins at a byte of the expanded weights is stored."""
     return f"{offset:012d}.{encoding}"
+
+
+def read_weights(paths: BundlePaths) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the embedding in its 4-bit rows, and the network's constants as the flat bytes that its graph names."""
+    with np.load(paths.weights, allow_pickle=False) as archive:
+        return archive[EMBEDDING_KEY], _expand({key: archive[key] for key in archive.files if key != EMBEDDING_KEY})
 
 
 def _expand(constants: dict[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -8,7 +8,9 @@ and meant to be labelled twice, and ``learning.jsonl``, drawn from every set: a 
 model sees a storyline, a share where its two best outcomes are close (uncertainty sampling, Lewis and Gale 1994).
 
 ``--again`` draws a further ``learning.jsonl`` with a better ``--bundle``: without a selection, away from everything
-that is labelled already, half of it storylines and half of it doubts.
+that is labelled already. ``--rows uk=6000`` and ``--share storyline=0.5``, each as often as needed, say how many a
+language and in which shares; ``--cap`` says how many statements a set and language puts into the pool, ``--set``
+names the only sets to draw from. No model is asked for shares at random.
 """
 
 import argparse
@@ -51,8 +53,6 @@ TOO_CLOSE: Final = 0.7
 _SELECTION_ROWS: Final = 960
 _LEARNING_ROWS: Final[dict[str, int]] = {"en": 4400, "uk": 5200, "ru": 4800}
 _SHARES: Final = {"random": 0.4, "storyline": 0.35, "uncertain": 0.25}
-_LEARNING_ROWS_AGAIN: Final[dict[str, int]] = {"en": 1300, "uk": 2100, "ru": 1900}
-_SHARES_AGAIN: Final = {"storyline": 0.5, "uncertain": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,15 @@ class Candidate:
     text: str
 
 
-def read_candidates(data_pack: Path, rng: np.random.Generator) -> Iterator[Candidate]:
+def read_candidates(
+    data_pack: Path, rng: np.random.Generator, *, cap_by_stratum: int, sets: Collection[str]
+) -> Iterator[Candidate]:
     """Yield statements of four to 75 words in the three languages, at most so many a set and language."""
-    for name in public_sets():
+    for name in sets:
         found: defaultdict[str, list[Candidate]] = defaultdict(list)
         rows = list(read_set(data_pack, name))
         # Posts are cut into statements, which takes time: as many as can be used, and no more.
-        cap = _FAR_CAP if name in _FAR_SETS else _CAP_BY_STRATUM
+        cap = min(_FAR_CAP, cap_by_stratum) if name in _FAR_SETS else cap_by_stratum
         for index in rng.permutation(len(rows)):
             number, row = rows[index]
             if row.get("lang") in _LEARNING_ROWS and len(found[row["lang"]]) < cap:
@@ -145,7 +147,7 @@ def draw_learning(
     rows: Mapping[str, int] = _LEARNING_ROWS,
     shares: Mapping[str, float] = _SHARES,
 ) -> list[Candidate]:
-    """Draw the shares of each language; ``probabilities`` has a row a candidate and a column an outcome."""
+    """Draw the shares of each language, or what there is; ``probabilities`` (n, n_outcomes) has a row a candidate."""
     storyline = probabilities[:, OUTCOMES.index(Outcome.LIKELY_DISINFORMATION_NARRATIVE)]
     best = np.sort(probabilities, axis=1)
     sizes = Counter((c.set, c.language) for c in candidates)
@@ -161,9 +163,10 @@ def draw_learning(
         free = np.array([c.language == language for c in candidates])
         for share, fraction in shares.items():
             chances = weights[share] * free
-            chosen = rng.choice(
-                len(candidates), size=round(wanted * fraction), replace=False, p=chances / chances.sum()
-            )
+            size = min(round(wanted * fraction), int(np.count_nonzero(chances)))
+            if size == 0:
+                continue
+            chosen = rng.choice(len(candidates), size=size, replace=False, p=chances / chances.sum())
             free[chosen] = False
             drawn.extend(chosen.tolist())
     return [candidates[i] for i in rng.permutation(drawn)]
@@ -190,10 +193,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("runs/candidates"), help="folder for the drawings")
     parser.add_argument("--bundle", type=Path, default=default_bundle_path(), help="the model that finds them hard")
     parser.add_argument("--again", action="store_true", help="a further drawing, away from what is labelled")
+    parser.add_argument("--rows", action="append", metavar="LANGUAGE=N", help="statements to learn from a language")
+    parser.add_argument("--share", action="append", metavar="NAME=FRACTION", help=f"shares of {', '.join(_SHARES)}")
+    parser.add_argument("--set", action="append", metavar="NAME", help="draw from this public set, not from all")
+    parser.add_argument("--cap", type=int, default=_CAP_BY_STRATUM, help="statements a set and language in the pool")
     parser.add_argument("--seed", type=int, default=13, help="seed of the drawing")
     options = parser.parse_args(arguments)
     rng = np.random.default_rng(options.seed)
     try:
+        rows = {k: int(n) for k, n in _named_numbers(options.rows, _LEARNING_ROWS, "--rows").items()}
+        shares = _named_numbers(options.share, _SHARES, "--share")
+        sets = options.set or list(public_sets())
+        if unknown := set(sets) - public_sets().keys():
+            raise CorpusError(f"found --set {min(unknown)}; datasets/sources.toml lists the public sets")
         if options.output.exists():
             raise CorpusError(f"{options.output} is there already; each drawing needs a folder of its own")
         pack = require_data_pack()
@@ -204,13 +216,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     # Nothing is drawn that shares a document or claim with a held-back statement.
     held_back = clusters_holding(pack, [e for e in labelled if e.split != "train"])
-    found = (c for c in read_candidates(pack, rng) if c.cluster not in held_back)
+    found = (c for c in read_candidates(pack, rng, cap_by_stratum=options.cap, sets=sets) if c.cluster not in held_back)
     pool = keep_unseen(found, [e.text for e in labelled])
-    drawings = (
-        _draw_again(options.bundle, pool, rng)
-        if options.again
-        else _draw(options.bundle, pool, labelled, clusters_holding(pack, labelled), rng)
-    )
+    selection: list[Candidate] = []
+    if not options.again:
+        selection = _draw_selection(pool, labelled, clusters_holding(pack, labelled), rng)
+        taken = {c.cluster for c in selection}
+        pool = keep_unseen((c for c in pool if c.cluster not in taken), [c.text for c in selection])
+    is_blind = shares.keys() == {"random"}
+    scores = np.full((len(pool), len(OUTCOMES)), 0.25) if is_blind else score_candidates(options.bundle, pool)
+    drawings = {"learning": draw_learning(pool, scores, rng, rows=rows, shares=shares)}
+    if selection:
+        drawings["selection"] = selection
     options.output.mkdir(parents=True)
     for name, drawing in drawings.items():
         lines = (json.dumps(asdict(c), ensure_ascii=False) + "\n" for c in drawing)
@@ -219,24 +236,23 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _draw(
-    bundle: Path,
-    pool: Sequence[Candidate],
-    gold: Sequence[Example],
-    gold_clusters: Collection[str],
-    rng: np.random.Generator,
-) -> dict[str, list[Candidate]]:
-    """Draw both; what is chosen on shares no document or claim with anything that is labelled already."""
+def _draw_selection(
+    pool: Sequence[Candidate], gold: Sequence[Example], gold_clusters: Collection[str], rng: np.random.Generator
+) -> list[Candidate]:
+    """Draw what is chosen on: it shares no document or claim with anything that is labelled already."""
     proportions = Counter((e.origin.removeprefix(GOLD_ORIGIN), e.language) for e in gold if e.split != "train")
-    selection = draw_selection([c for c in pool if c.cluster not in gold_clusters], proportions, rng)
-    taken = {c.cluster for c in selection}
-    rest = keep_unseen((c for c in pool if c.cluster not in taken), [c.text for c in selection])
-    return {"selection": selection, "learning": draw_learning(rest, score_candidates(bundle, rest), rng)}
+    return draw_selection([c for c in pool if c.cluster not in gold_clusters], proportions, rng)
 
 
-def _draw_again(bundle: Path, pool: Sequence[Candidate], rng: np.random.Generator) -> dict[str, list[Candidate]]:
-    scores = score_candidates(bundle, pool)
-    return {"learning": draw_learning(pool, scores, rng, rows=_LEARNING_ROWS_AGAIN, shares=_SHARES_AGAIN)}
+def _named_numbers(given: Sequence[str] | None, default: Mapping[str, float], option: str) -> dict[str, float]:
+    """Return the numbers given as NAME=NUMBER, or all the defaults; raises ``CorpusError``."""
+    numbers: dict[str, float] = {}
+    for pair in given or ():
+        name, _, number = pair.partition("=")
+        if name not in default or not re.fullmatch(r"\d+(\.\d+)?", number):
+            raise CorpusError(f"found {option} {pair!r}; expected one of {', '.join(default)}, = and a number")
+        numbers[name] = float(number)
+    return numbers or dict(default)
 
 
 if __name__ == "__main__":

@@ -40,18 +40,23 @@ class DataConfig(_Section):
 
 
 class EncoderConfig(_Section):
-    """The pretrained encoder: ``packaged``, a folder or a hub name."""
+    """The pretrained encoder: ``packaged``, a folder or a hub name.
+
+    ``start_from`` is the folder of a finished bundle of the same encoder, whose weights the run goes on from, head too.
+    """
 
     name: str = "packaged"
     trim: bool = True
     text_prefix: str = "query: "
+    start_from: Path | None = None
 
 
 class OptimiserConfig(_Section):
     """How the weights are learned.
 
     ``lora_rank`` 0 means full fine-tuning. The final weights are the mean over the last ``average_epochs`` epochs of
-    ``average_seeds`` runs that start from the same weights and see the statements in different orders.
+    ``average_seeds`` runs that start from the same weights and see the statements in different orders;
+    ``average_start`` is the share of the starting weights in it, for a run that goes on from a bundle.
     """
 
     epochs: int = Field(default=4, ge=1)
@@ -67,6 +72,7 @@ class OptimiserConfig(_Section):
     lora_rank: int = Field(default=0, ge=0)
     average_seeds: int = Field(default=1, ge=1)
     average_epochs: int = Field(default=1, ge=1)
+    average_start: float = Field(default=0.0, ge=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 

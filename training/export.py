@@ -4,6 +4,7 @@ import io
 import re
 import tempfile
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,7 +36,7 @@ class ExportError(RuntimeError):
 def write_network(model: OutcomeClassifier, tokenizer: Tokenizer, paths: BundlePaths) -> None:
     """Write graph, weights and tokenizer of a model on the CPU into the bundle folder."""
     paths.root.mkdir(parents=True, exist_ok=True)
-    graph, flat = _to_ir(model)
+    graph, flat = to_ir(model)
     paths.graph.write_text(graph, encoding="utf-8")
     embedding = model.encoder.get_input_embeddings().weight.detach().numpy()
     constants = _constants(graph, flat)
@@ -79,8 +80,8 @@ class _FromEmbeddings(nn.Module):
         return self.model.logits_of_embeddings(embeddings, mask)
 
 
-def _to_ir(model: OutcomeClassifier) -> tuple[str, bytes]:
-    """Return the graph as XML text and its constants as flat bytes."""
+def to_ir(model: OutcomeClassifier) -> tuple[str, bytes]:
+    """Return the graph of a model as XML text, and its constants as the flat bytes that the graph names."""
     hidden = model.encoder.config.hidden_size
     example = (torch.zeros(2, 8, hidden), torch.ones(2, 8))
     axes = {0: "batch", 1: "length"}
@@ -106,13 +107,32 @@ def _to_ir(model: OutcomeClassifier) -> tuple[str, bytes]:
 
 def _constants(graph: str, flat: bytes) -> dict[str, NDArray[np.uint8]]:
     stored: dict[str, NDArray[np.uint8]] = {}
-    for data in ElementTree.fromstring(graph).iterfind(".//layer[@type='Const']/data"):
-        offset, size = int(data.attrib["offset"]), int(data.attrib["size"])
-        shape = [int(n) for n in data.attrib["shape"].split(",") if n.strip()]
-        raw = np.frombuffer(flat, np.uint8, size, offset)
-        count = int(np.prod(shape)) if shape else 1
-        if data.attrib["element_type"] == "f32" and count >= _MIN_QUANTISED_VALUES and shape[-1] % BLOCK_SIZE == 0:
-            stored[constant_key(offset, "q8")] = encode_q8(raw.view("<f4").reshape(-1, shape[-1]))
+    for place in constant_places(graph):
+        raw = np.frombuffer(flat, np.uint8, place.size_bytes, place.offset)
+        count = int(np.prod(place.shape)) if place.shape else 1
+        if place.is_float32 and count >= _MIN_QUANTISED_VALUES and place.shape[-1] % BLOCK_SIZE == 0:
+            stored[constant_key(place.offset, "q8")] = encode_q8(raw.view("<f4").reshape(-1, place.shape[-1]))
         else:
-            stored[constant_key(offset, "raw")] = raw
+            stored[constant_key(place.offset, "raw")] = raw
     return stored
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantPlace:
+    """Where a constant of the graph lies in the flat bytes, and its form."""
+
+    offset: int
+    size_bytes: int
+    shape: tuple[int, ...]
+    is_float32: bool
+
+
+def constant_places(graph: str) -> Iterator[ConstantPlace]:
+    """Yield the place of each constant that a graph names."""
+    for data in ElementTree.fromstring(graph).iterfind(".//layer[@type='Const']/data"):
+        yield ConstantPlace(
+            offset=int(data.attrib["offset"]),
+            size_bytes=int(data.attrib["size"]),
+            shape=tuple(int(n) for n in data.attrib["shape"].split(",") if n.strip()),
+            is_float32=data.attrib["element_type"] == "f32",
+        )

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from credence import load_scorer
-from credence.bundle import FORMAT_VERSION, BundlePaths, Manifest, write_manifest
+from credence.bundle import FORMAT_VERSION, BundlePaths, Manifest, load_bundle, write_manifest
 from credence.labels import CODEBOOK_VERSION, OUTCOMES
 from credence.language import SUPPORTED_LANGUAGES
 from credence.model_scorer import OutcomeModel
@@ -29,11 +29,12 @@ from training.loop import (
     wait_for_all_processes,
 )
 from training.metrics import Floats, macro_f1
-from training.model import OutcomeClassifier, average_weights
+from training.model import OutcomeClassifier, average_weights, interpolate_weights
 from training.perturbations import PERTURBATIONS
 from training.report import write_card
 from training.stand_off import text_digest
 from training.tracking import BUNDLE_ARTIFACT, Run
+from training.warm_start import load_bundle_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ def fine_tune_model(session: Session, encoder: PretrainedEncoder) -> OutcomeClas
     config = session.config
     torch.manual_seed(config.seed)
     model = OutcomeClassifier(encoder.model, config.optimiser.dropout)
+    if config.encoder.start_from is not None:
+        load_bundle_weights(model, config.encoder.start_from)
     if config.optimiser.lora_rank:
         model.add_lora(config.optimiser.lora_rank)
     start = {name: value.clone() for name, value in model.state_dict().items()}
@@ -98,7 +101,8 @@ def fine_tune_model(session: Session, encoder: PretrainedEncoder) -> OutcomeClas
     kept = [
         _weights_path(session, turn, epoch) for turn in range(config.optimiser.average_seeds) for epoch in _kept(config)
     ]
-    model.load_state_dict(average_weights([torch.load(path, weights_only=True) for path in kept]))
+    learned = average_weights([torch.load(path, weights_only=True) for path in kept])
+    model.load_state_dict(interpolate_weights(learned, start, config.optimiser.average_start))
     model.merge_lora()
     return model.eval()
 
@@ -183,7 +187,15 @@ def _calibrate_and_seal(session: Session, encoder: PretrainedEncoder, paths: Bun
     calibration = fit_calibration(logits, gold, languages, clusters, config.calibration, fitted_on=fitted_on)
     paths.calibration.write_text(calibration.to_json(), encoding="utf-8")
     out_of_fold = Predictions(config.name, cross_fitted(logits, gold, clusters), (True,) * len(dev))
-    write_card(paths.card, config, session.corpus, measure(out_of_fold, dev), session.run.run_id)
+    start = _start_digest(config)
+    write_card(
+        paths.card,
+        config,
+        session.corpus,
+        measure(out_of_fold, dev),
+        session.run.run_id,
+        start=next((f"{name} ({digest[:12]})" for name, digest in start.items()), None),
+    )
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         model_version=config.bundle.model_version,
@@ -193,10 +205,18 @@ def _calibrate_and_seal(session: Session, encoder: PretrainedEncoder, paths: Bun
         max_length_tokens=config.bundle.max_length_tokens,
         text_prefix=config.encoder.text_prefix,
         mlflow_run_id=session.run.run_id,
-        data_digests={**session.corpus.digests, f"encoder/{encoder.source}": encoder.digest},
+        data_digests={**session.corpus.digests, f"encoder/{encoder.source}": encoder.digest, **start},
         file_digests={},
     )
     write_manifest(paths, manifest)
+
+
+def _start_digest(config: ExperimentConfig) -> dict[str, str]:
+    """Name the bundle that the run went on from, by version and digest, as part of its lineage."""
+    if config.encoder.start_from is None:
+        return {}
+    start = load_bundle(config.encoder.start_from)
+    return {f"bundle/{start.manifest.model_version}": start.digest}
 
 
 def _compare_with_torch(session: Session, bundle_logits: Floats, torch_logits: NDArray[np.float32]) -> None:

@@ -27,7 +27,7 @@ _KEY_FILE: Final = "key.json"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A line of a batch: ``drawing`` is ``learning``, ``selection`` or ``gold``; ``reference`` its row or id there."""
+    """A line of a batch: ``drawing`` says where it comes from, ``reference`` is its row or id there."""
 
     drawing: str
     reference: int | str
@@ -61,7 +61,7 @@ def hand_out(folder: Path, candidates: Path, gold_train: Sequence[Example], seed
             batches[f"{side}{number:02d}"] = selection[start : start + _BATCH]
     for items in batches.values():
         rng.shuffle(items)
-    _write_batches(folder, batches)
+    write_batches(folder, batches)
     return len(batches)
 
 
@@ -70,7 +70,7 @@ def dispute(folder: Path, candidates: Path, seed: int) -> int:
     first, second = read_answers(folder, "SA", "selection"), read_answers(folder, "SB", "selection")
     items = [i for i in _items("selection", candidates) if first[i.reference].label != second[i.reference].label]
     random.Random(seed).shuffle(items)
-    _write_batches(folder, {f"SC{i // _BATCH:02d}": items[i : i + _BATCH] for i in range(0, len(items), _BATCH)})
+    write_batches(folder, in_batches("SC", items))
     return len(items)
 
 
@@ -86,7 +86,13 @@ def _items(name: str, candidates: Path) -> list[Item]:
     return [Item(name, i, row["language"], row["text"]) for i, row in enumerate(read_drawing(name, candidates))]
 
 
-def _write_batches(folder: Path, batches: dict[str, list[Item]]) -> None:
+def in_batches(prefix: str, items: Sequence[Item]) -> dict[str, list[Item]]:
+    """Return the items in batches of the usual size, each under its name."""
+    return {f"{prefix}{i // _BATCH:03d}": list(items[i : i + _BATCH]) for i in range(0, len(items), _BATCH)}
+
+
+def write_batches(folder: Path, batches: dict[str, list[Item]]) -> None:
+    """Write batches and enter them in the key; raises ``CorpusError`` where a name is taken."""
     folder.mkdir(parents=True, exist_ok=True)
     key_file = folder / _KEY_FILE
     key = json.loads(key_file.read_text(encoding="utf-8")) if key_file.is_file() else {}

@@ -58,3 +58,8 @@ class OutcomeClassifier(nn.Module):
 def average_weights(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Return the mean of several runs' weights (model soups, Wortsman et al. 2022, arXiv:2203.05482)."""
     return {name: torch.stack([state[name].float() for state in states]).mean(0) for name in states[0]}
+
+
+def interpolate_weights(learned: dict[str, Tensor], start: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Return the learned weights with a share of the starting ones (Wortsman et al. 2022, arXiv:2109.01903)."""
+    return {name: torch.lerp(values, start[name].float(), share) for name, values in learned.items()}

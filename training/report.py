@@ -62,9 +62,18 @@ def markdown_summary(results: Sequence[EvaluationResult]) -> str:
 
 
 def write_card(
-    path: Path, config: ExperimentConfig, corpus: Corpus, figures: Mapping[str, Interval], run_id: str
+    path: Path,
+    config: ExperimentConfig,
+    corpus: Corpus,
+    figures: Mapping[str, Interval],
+    run_id: str,
+    *,
+    start: str | None = None,
 ) -> None:
-    """Write the model card (Mitchell et al. 2019, arXiv:1810.03993): use, data, licences, figures on dev, limits."""
+    """Write the model card (Mitchell et al. 2019, arXiv:1810.03993): use, data, licences, figures on dev, limits.
+
+    ``start`` names the bundle whose weights the run went on from, if it did.
+    """
     learned = corpus.learned()
     sets = Counter(set_of(e.origin) for e in learned)
     languages = Counter(e.language for e in learned)
@@ -84,6 +93,7 @@ def write_card(
         codebook=CODEBOOK_VERSION,
         meanings="\n".join(f"- `{outcome}`: {meaning}" for outcome, meaning in MEANINGS.items()),
         encoder=config.encoder.name,
+        start=start,
         n_learned=len(learned),
         by_language=", ".join(f"{code} {languages[code]}" for code in SUPPORTED_LANGUAGES),
         data=markdown_table(["source", "statements", "licence as stated"], data),

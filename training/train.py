@@ -21,6 +21,7 @@ from typing import Final
 import torch
 
 from credence.bundle import load_bundle
+from credence.errors import BundleError
 from training.baselines import predict_with_baseline
 from training.config import ConfigError, ExperimentConfig
 from training.corpora import OWN_ORIGIN, data_pack_path, load_corpus
@@ -42,8 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         config = ExperimentConfig.from_toml(options.config, options.set)
+        if config.encoder.start_from is not None:
+            load_bundle(config.encoder.start_from)
         corpus = load_corpus(config.data.origins, data_pack_path())
-    except (ConfigError, CorpusError, LeakError) as error:
+    except (BundleError, ConfigError, CorpusError, LeakError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if corpus.main_origin == OWN_ORIGIN:

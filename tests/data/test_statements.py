@@ -12,7 +12,10 @@ from credence.language import SUPPORTED_LANGUAGES
 STATEMENTS = Path(__file__).parents[2] / "datasets" / "statements"
 FIELDS = ["id", "lang", "text", "label", "rule", "edge", "minimal_set", "traits"]
 TRAITS = {"cue_words", "neutral_words", "headline", "post", "debunk"}
-EDGES = {f"E{number:02}" for number in range(1, 32)}
+EDGES = {f"E{number:02}" for number in range(1, 39)}
+# A minimal set, a contrast set, a pair about an edge.
+SET_NAME = re.compile(r"[mce]\d{3}")
+MEMBERS_OF_CONTRAST = ("D1", "D2", "A1", "A2", "F1", "F2", "F3", "N1")
 LABEL_OF_RULE = {
     1: Outcome.NOT_A_CLAIM,
     2: Outcome.FACTUAL_REPORT,
@@ -50,7 +53,7 @@ def test_every_field_has_a_value_of_its_kind(rows: list[Row]) -> None:
     assert {row["edge"] for row in rows} <= EDGES | {None}
     assert {trait for row in rows for trait in row["traits"]} == TRAITS
     assert all(len(row["traits"]) == len(set(row["traits"])) for row in rows)
-    assert all(row["minimal_set"] is None or re.fullmatch(r"m\d{3}", row["minimal_set"]) for row in rows)
+    assert all(row["minimal_set"] is None or SET_NAME.fullmatch(row["minimal_set"]) for row in rows)
 
 
 def test_every_text_is_one_trimmed_line(rows: list[Row]) -> None:
@@ -79,7 +82,7 @@ def test_every_rule_gives_its_label(rows: list[Row]) -> None:
 def test_every_rule_and_every_edge_is_there_in_each_language(rows: list[Row], language: str) -> None:
     ours = [row for row in rows if row["lang"] == language]
     assert {row["rule"] for row in ours} == set(LABEL_OF_RULE)
-    assert {row["edge"] for row in ours} - {None} == EDGES
+    assert {row["edge"] for row in ours} - {None} >= {f"E{number:02}" for number in range(1, 32)}
 
 
 def test_statements_are_as_long_as_the_codebook_says(rows: list[Row]) -> None:
@@ -92,11 +95,33 @@ def test_statements_are_as_long_as_the_codebook_says(rows: list[Row]) -> None:
 def test_a_minimal_set_puts_one_content_under_each_label_in_each_language(rows: list[Row]) -> None:
     members = defaultdict(list)
     for row in rows:
-        if row["minimal_set"]:
+        if (row["minimal_set"] or "").startswith("m"):
             members[row["minimal_set"]].append((row["lang"], row["label"]))
     every = sorted((language, label) for language in SUPPORTED_LANGUAGES for label in LABELS)
     assert len(members) >= 60
     assert {name for name, found in members.items() if sorted(found) != every} == set()
+
+
+def test_a_contrast_set_tells_one_theme_in_eight_ways_in_each_language(rows: list[Row]) -> None:
+    members = defaultdict(set)
+    for row in rows:
+        if (row["minimal_set"] or "").startswith("c"):
+            _, language, member = row["id"].split("-")
+            assert row["label"][0].upper() == {"D": "L"}.get(member[0].upper(), member[0].upper()), row["id"]
+            members[row["minimal_set"]].add((language, member.upper()))
+    every = {(language, member) for language in SUPPORTED_LANGUAGES for member in MEMBERS_OF_CONTRAST}
+    assert len(members) >= 90
+    assert {name for name, found in members.items() if found != every} == set()
+
+
+def test_a_pair_about_an_edge_stands_in_each_language_with_two_labels_at_most(rows: list[Row]) -> None:
+    pairs = defaultdict(list)
+    for row in rows:
+        if (row["minimal_set"] or "").startswith("e"):
+            pairs[row["minimal_set"]].append(row)
+    for name, members in pairs.items():
+        assert sorted(row["lang"] for row in members) == sorted(2 * SUPPORTED_LANGUAGES), name
+        assert {len({row["label"] for row in members if row["id"][-1] == side}) for side in "12"} == {1}, name
 
 
 @pytest.mark.parametrize("trait", ["cue_words", "neutral_words"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training import candidates
-from training.candidates import Candidate, draw_learning, draw_selection, keep_unseen
+from training.candidates import Candidate, draw_learning, draw_selection, keep_unseen, main
 
 
 def make(n: int, *, origin: str = "tiny", language: str = "en", text: str | None = None) -> Candidate:
@@ -58,3 +58,15 @@ def test_the_same_seed_draws_the_same(pool: list[Candidate]) -> None:
     alike = np.full((600, 4), 0.25)
     first, second = (draw_learning(pool, alike, np.random.default_rng(5), rows=rows) for _ in range(2))
     assert first == second
+
+
+def test_what_is_short_is_drawn_whole(pool: list[Candidate]) -> None:
+    rows = {"en": 500, "uk": 10, "ru": 10}
+    drawn = draw_learning(pool, np.full((600, 4), 0.25), np.random.default_rng(1), rows=rows, shares={"random": 1.0})
+    assert Counter(c.language for c in drawn) == {"en": 200, "uk": 10, "ru": 10}
+
+
+@pytest.mark.parametrize("options", [["--rows", "pl=5"], ["--share", "random"], ["--set", "no_such_set"]])
+def test_an_option_that_names_nothing_known_is_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--again", *options]) == 2
+    assert options[1].partition("=")[0] in capsys.readouterr().err

@@ -21,7 +21,7 @@ from training.loop import (
     predict_logits,
     train_classifier,
 )
-from training.model import OutcomeClassifier, average_weights
+from training.model import OutcomeClassifier, average_weights, interpolate_weights
 
 TEXTS = (
     "the council opened a bridge",
@@ -225,3 +225,9 @@ def test_averaged_weights_are_the_mean_of_each() -> None:
 def test_the_average_of_one_state_is_that_state(tiny_model: OutcomeClassifier) -> None:
     state = tiny_model.state_dict()
     assert is_equal(average_weights([state]), dict(state))
+
+
+def test_a_share_of_the_starting_weights_lies_on_the_way_to_the_learned_ones() -> None:
+    start, learned = {"w": torch.zeros(3)}, {"w": torch.ones(3)}
+    assert interpolate_weights(learned, start, 0.25)["w"].tolist() == [0.75] * 3
+    assert interpolate_weights(learned, start, 0.0)["w"].tolist() == [1.0] * 3
