@@ -9,7 +9,7 @@ import pytest
 import training.metrics
 from credence.labels import Outcome
 from training.labelling import Answer
-from training.rechecks import is_near_edge, main, settle
+from training.rechecks import decide, is_in_doubt, is_near_edge, main, settle
 
 STORYLINE, ALLEGATION, FACT = Outcome.LIKELY_DISINFORMATION_NARRATIVE, Outcome.ALLEGATION, Outcome.FACTUAL_REPORT
 BASE: dict[str, Any] = {
@@ -53,6 +53,26 @@ def test_where_two_differ_the_third_decides() -> None:
 @pytest.mark.parametrize("second", [None, Answer(None, 0, 0), Answer(FACT, 6, 3)])
 def test_a_record_stays_as_it_is_until_the_look_is_finished(second: Answer | None) -> None:
     assert settle(BASE, second, None) == BASE
+
+
+@pytest.mark.parametrize(
+    ("change", "is_doubtful"),
+    [
+        ({"labellers": 3}, True),
+        ({"set": "euvsdisinfo_titles"}, False),
+        ({"set": "euvsdisinfo_titles", "label": ALLEGATION, "rule": 5}, True),
+        ({"set": "euvsdisinfo_titles", "label": ALLEGATION, "rule": 5, "sure": 3}, False),
+        ({"label": ALLEGATION, "rule": 5}, False),
+    ],
+)
+def test_what_labellers_split_on_or_half_denied_stays_in_doubt(change: dict[str, Any], is_doubtful: bool) -> None:
+    assert is_in_doubt({**BASE, **change}) is is_doubtful
+
+
+def test_the_last_look_decides_where_there_was_one() -> None:
+    split = {**BASE, "label": ALLEGATION, "rule": 5, "labellers": 3}
+    assert decide(split, Answer(STORYLINE, 3, 2)) == {**BASE, "sure": 2, "labellers": 4}
+    assert decide(split, None) == decide(split, Answer(None, 0, 0)) == split
 
 
 def test_collecting_writes_the_settled_labels_and_says_how_far_labellers_agreed(
