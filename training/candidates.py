@@ -19,7 +19,7 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,14 +28,16 @@ import numpy as np
 from credence import load_scorer
 from credence.bundle import default_bundle_path
 from credence.errors import InvalidTextError
-from credence.labels import OUTCOMES, Outcome
+from credence.labels import OUTCOMES
 from credence.normalise import check_text
 from credence.sentences import split_statements
 from training.corpora import Example, load_corpus, require_data_pack
 from training.documents import POST_SETS, cluster_of, clusters_holding, read_set
+from training.drawing import FAR_SETS, LEARNING_ROWS, SHARES, Candidate, draw_learning, draw_selection
 from training.metrics import Floats
 from training.sources import GOLD_ORIGIN, CorpusError, public_sets
 from training.splits import LeakError, nearest_statements
+from training.suites import draw_ntrex
 
 _WORDS: Final = (4, 75)
 # Lines that hold a development or test statement inside; see the head of datasets/sources.toml.
@@ -44,28 +46,10 @@ LEAKING_LINES: Final[dict[str, frozenset[int]]] = {
     "propaganda_diary_2022": frozenset({364, 1183}),
     "unlp": frozenset({537, 618, 1476, 1910}),
 }
-# Far from news of politics and war, or another edition of a set that gold was drawn from.
-_FAR_SETS: Final = frozenset({"gum_attribution", "szeged_uncertainty", "event_factuality", "liar2_valid_test"})
 _CAP_BY_STRATUM: Final = 2500
 _FAR_CAP: Final = 300
 # A cosine from which a statement is too much like a held-back one to be learned from.
 TOO_CLOSE: Final = 0.7
-_SELECTION_ROWS: Final = 960
-_LEARNING_ROWS: Final[dict[str, int]] = {"en": 4400, "uk": 5200, "ru": 4800}
-_SHARES: Final = {"random": 0.4, "storyline": 0.35, "uncertain": 0.25}
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """``text`` is characters ``start_char`` to ``end_char`` of the row on 1-based ``line`` of the set's file."""
-
-    set: str
-    line: int
-    start_char: int
-    end_char: int
-    language: str
-    cluster: str
-    text: str
 
 
 def read_candidates(
@@ -76,10 +60,10 @@ def read_candidates(
         found: defaultdict[str, list[Candidate]] = defaultdict(list)
         rows = list(read_set(data_pack, name))
         # Posts are cut into statements, which takes time: as many as can be used, and no more.
-        cap = min(_FAR_CAP, cap_by_stratum) if name in _FAR_SETS else cap_by_stratum
+        cap = min(_FAR_CAP, cap_by_stratum) if name in FAR_SETS else cap_by_stratum
         for index in rng.permutation(len(rows)):
             number, row = rows[index]
-            if row.get("lang") in _LEARNING_ROWS and len(found[row["lang"]]) < cap:
+            if row.get("lang") in LEARNING_ROWS and len(found[row["lang"]]) < cap:
                 found[row["lang"]].extend(_cut(name, number, row))
         for statements in found.values():
             yield from statements[:cap]
@@ -114,69 +98,14 @@ def keep_unseen(candidates: Iterable[Candidate], gold_texts: Sequence[str]) -> l
         if plain not in seen:
             seen.add(plain)
             kept.append(candidate)
+    if not kept or not gold_texts:
+        return kept
     closest, _ = nearest_statements([c.text for c in kept], gold_texts)
     return [c for c, cosine in zip(kept, closest, strict=True) if cosine < TOO_CLOSE]
 
 
 def _plain(text: str) -> str:
     return re.sub(r"\W+", " ", text.lower()).strip()
-
-
-def draw_selection(
-    candidates: Sequence[Candidate], proportions: Counter[tuple[str, str]], rng: np.random.Generator
-) -> list[Candidate]:
-    """Draw in the proportions of sets and languages given, one statement a cluster."""
-    total = sum(proportions.values())
-    drawn: list[Candidate] = []
-    by_stratum = _by_stratum(candidates)
-    for stratum, n in sorted(proportions.items()):
-        clusters: set[str] = set()
-        for index in rng.permutation(len(by_stratum[stratum])):
-            candidate = by_stratum[stratum][index]
-            if len(clusters) < round(_SELECTION_ROWS * n / total) and candidate.cluster not in clusters:
-                clusters.add(candidate.cluster)
-                drawn.append(candidate)
-    return [drawn[i] for i in rng.permutation(len(drawn))]
-
-
-def draw_learning(
-    candidates: Sequence[Candidate],
-    probabilities: Floats,
-    rng: np.random.Generator,
-    *,
-    rows: Mapping[str, int] = _LEARNING_ROWS,
-    shares: Mapping[str, float] = _SHARES,
-) -> list[Candidate]:
-    """Draw the shares of each language, or what there is; ``probabilities`` (n, n_outcomes) has a row a candidate."""
-    storyline = probabilities[:, OUTCOMES.index(Outcome.LIKELY_DISINFORMATION_NARRATIVE)]
-    best = np.sort(probabilities, axis=1)
-    sizes = Counter((c.set, c.language) for c in candidates)
-    far = np.array([c.set in _FAR_SETS for c in candidates])
-    weights = {
-        # Small sets count for more than their size: variety teaches more than volume.
-        "random": np.array([sizes[c.set, c.language] ** -0.5 for c in candidates]) * np.where(far, 0.4, 1.0),
-        "storyline": np.where(far, 0.0, storyline**2),
-        "uncertain": np.where(far, 0.0, np.exp(-6 * (best[:, -1] - best[:, -2]))),
-    }
-    drawn: list[int] = []
-    for language, wanted in rows.items():
-        free = np.array([c.language == language for c in candidates])
-        for share, fraction in shares.items():
-            chances = weights[share] * free
-            size = min(round(wanted * fraction), int(np.count_nonzero(chances)))
-            if size == 0:
-                continue
-            chosen = rng.choice(len(candidates), size=size, replace=False, p=chances / chances.sum())
-            free[chosen] = False
-            drawn.extend(chosen.tolist())
-    return [candidates[i] for i in rng.permutation(drawn)]
-
-
-def _by_stratum(candidates: Sequence[Candidate]) -> defaultdict[tuple[str, str], list[Candidate]]:
-    strata: defaultdict[tuple[str, str], list[Candidate]] = defaultdict(list)
-    for candidate in candidates:
-        strata[candidate.set, candidate.language].append(candidate)
-    return strata
 
 
 def score_candidates(bundle: Path, candidates: Sequence[Candidate]) -> Floats:
@@ -194,15 +123,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, default=default_bundle_path(), help="the model that finds them hard")
     parser.add_argument("--again", action="store_true", help="a further drawing, away from what is labelled")
     parser.add_argument("--rows", action="append", metavar="LANGUAGE=N", help="statements to learn from a language")
-    parser.add_argument("--share", action="append", metavar="NAME=FRACTION", help=f"shares of {', '.join(_SHARES)}")
+    parser.add_argument("--share", action="append", metavar="NAME=FRACTION", help=f"shares of {', '.join(SHARES)}")
     parser.add_argument("--set", action="append", metavar="NAME", help="draw from this public set, not from all")
     parser.add_argument("--cap", type=int, default=_CAP_BY_STRATUM, help="statements a set and language in the pool")
     parser.add_argument("--seed", type=int, default=13, help="seed of the drawing")
     options = parser.parse_args(arguments)
     rng = np.random.default_rng(options.seed)
     try:
-        rows = {k: int(n) for k, n in _named_numbers(options.rows, _LEARNING_ROWS, "--rows").items()}
-        shares = _named_numbers(options.share, _SHARES, "--share")
+        rows = {k: int(n) for k, n in _named_numbers(options.rows, LEARNING_ROWS, "--rows", r"\d+").items()}
+        shares = _named_numbers(options.share, SHARES, "--share", r"0?\.\d+|[01]")
         sets = options.set or list(public_sets())
         if unknown := set(sets) - public_sets().keys():
             raise CorpusError(f"found --set {min(unknown)}; datasets/sources.toml lists the public sets")
@@ -214,9 +143,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (CorpusError, LeakError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    # Nothing is drawn that shares a document or claim with a held-back statement.
+    # The parallel sentences that a suite asks about stay unlabelled.
+    kept_apart = {statement.text for statement in draw_ntrex(pack)}
+    # Nothing is drawn that shares a cluster with a held-back statement; training.leaks finds what clusters do not show.
     held_back = clusters_holding(pack, [e for e in labelled if e.split != "train"])
-    found = (c for c in read_candidates(pack, rng, cap_by_stratum=options.cap, sets=sets) if c.cluster not in held_back)
+    read = read_candidates(pack, rng, cap_by_stratum=options.cap, sets=sets)
+    found = (c for c in read if c.cluster not in held_back and c.text not in kept_apart)
     pool = keep_unseen(found, [e.text for e in labelled])
     selection: list[Candidate] = []
     if not options.again:
@@ -244,12 +176,14 @@ def _draw_selection(
     return draw_selection([c for c in pool if c.cluster not in gold_clusters], proportions, rng)
 
 
-def _named_numbers(given: Sequence[str] | None, default: Mapping[str, float], option: str) -> dict[str, float]:
+def _named_numbers(
+    given: Sequence[str] | None, default: Mapping[str, float], option: str, pattern: str
+) -> dict[str, float]:
     """Return the numbers given as NAME=NUMBER, or all the defaults; raises ``CorpusError``."""
     numbers: dict[str, float] = {}
     for pair in given or ():
         name, _, number = pair.partition("=")
-        if name not in default or not re.fullmatch(r"\d+(\.\d+)?", number):
+        if name not in default or not re.fullmatch(pattern, number):
             raise CorpusError(f"found {option} {pair!r}; expected one of {', '.join(default)}, = and a number")
         numbers[name] = float(number)
     return numbers or dict(default)

@@ -102,6 +102,15 @@ class ExperimentConfig(_Section):
     calibration: CalibrationConfig = CalibrationConfig()
     bundle: BundleConfig = BundleConfig()
 
+    @model_validator(mode="after")
+    def _start_stands_where_it_is_used(self) -> Self:
+        """Refuse settings of a start where there is none: its weights mean something only for the same outcomes."""
+        if self.optimiser.average_start and self.encoder.start_from is None:
+            raise ValueError("optimiser.average_start: nothing to average with; set encoder.start_from too")
+        if self.encoder.start_from is not None and self.model != "encoder":
+            raise ValueError(f"encoder.start_from: a {self.model} starts from no bundle; leave it out")
+        return self
+
     @classmethod
     def from_toml(cls, path: Path, overrides: list[str] | None = None) -> Self:
         """Read a file and apply overrides such as ``optimiser.epochs=1``; raises ``ConfigError``."""

@@ -1,7 +1,5 @@
 """Which rows of the public sets belong together: sentences of one document, tellings of one claim, translations."""
 
-import gzip
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Any, Final
 
 from training.corpora import Example
 from training.sources import public_sets, set_of
-from training.stand_off import text_digest
+from training.stand_off import read_set_file, text_digest
 
 # Sets whose rows are posts or paragraphs, of which a statement is a part.
 POST_SETS: Final = frozenset(
@@ -40,10 +38,8 @@ _CLUSTER_FIELDS: Final[dict[str, str]] = {
 
 
 def read_set(data_pack: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield each row of a set with its 1-based line number."""
-    with gzip.open(data_pack / public_sets()[name]["file"], "rt", encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            yield number, json.loads(line)
+    """Yield each row of a set with its 1-based line number; raises ``CorpusError`` where its file cannot be read."""
+    yield from read_set_file(data_pack / public_sets()[name]["file"])
 
 
 def cluster_of(set_name: str, number: int, row: dict[str, Any]) -> str:

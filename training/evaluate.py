@@ -6,7 +6,8 @@ Manual
 the data pack, or of the project's own where there is no pack, and writes ``dev.md``, ``dev.html`` (one page that needs
 no other file), ``dev.json`` (what the leaderboard and promotion read) and the plots; the figures are printed too.
 ``--bundle`` names another folder, and more than one may be given: the first is reported, beside the rest.
-``--baselines`` learns every baseline afresh and adds them. Each other model gets a ``dev.NAME.json`` of its own.
+``--baselines`` learns every baseline afresh and adds them, ``--baseline tfidf`` one of them. Each other model gets a
+``dev.NAME.json`` of its own.
 ``--no-suites`` leaves the behavioural suites out. Without a pack only ``--split test`` measures the shipped bundle, for
 it has learned from our own development statements.
 
@@ -71,8 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (BundleError, CorpusError, LeakError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if options.baselines:
-        recipes = [ExperimentConfig(name=kind, model=kind) for kind in BASELINES]
+    if kinds := BASELINES if options.baselines else tuple(dict.fromkeys(options.baseline)):
+        recipes = [ExperimentConfig(name=kind, model=kind) for kind in kinds]
         models.extend(_Model(predict_with_baseline(recipe, corpus.learned(), examples)) for recipe in recipes)
     results = _evaluate(models, examples, corpus)
     texts = {e.id: e.text for e in examples} if options.with_texts else None
@@ -93,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("dev", "test"), default="dev", help="test only for a model that is to ship")
     parser.add_argument("--origin", choices=origins, help="measure on this origin alone")
     parser.add_argument("--baselines", action="store_true", help="learn every baseline and set it beside the bundle")
+    parser.add_argument(
+        "--baseline", choices=BASELINES, action="append", default=[], help="learn this baseline, may be given often"
+    )
     parser.add_argument("--no-suites", action="store_true", help="leave the behavioural suites out")
     parser.add_argument(
         "--with-texts", action="store_true", help="write the texts of the worst errors; never commit it"

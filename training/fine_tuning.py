@@ -63,6 +63,8 @@ def fine_tune_bundle(session: Session) -> Predictions | None:
     Of several processes only the first makes the bundle; the others return null when training is over.
     """
     config = session.config
+    # Named before training: the folder may hold another bundle when it is over.
+    start = _start_digest(config)
     encoder = load_encoder(config.encoder.name, trim=config.encoder.trim)
     model = fine_tune_model(session, encoder)
     if not is_main_process():
@@ -70,7 +72,7 @@ def fine_tune_bundle(session: Session) -> Predictions | None:
     paths = BundlePaths(session.folder / BUNDLE_ARTIFACT)
     write_network(model, encoder.tokenizer, paths)
     logits = _bundle_logits(session, paths)
-    _calibrate_and_seal(session, encoder, paths, logits)
+    _calibrate_and_seal(session, encoder, paths, logits, start)
     predictions = predict_with_scorer(config.name, load_scorer(paths.root), session.dev)
     _compare_with_torch(session, logits, predict_logits(model, _encode_dev(session, encoder)))
     return predictions
@@ -101,7 +103,7 @@ def fine_tune_model(session: Session, encoder: PretrainedEncoder) -> OutcomeClas
     kept = [
         _weights_path(session, turn, epoch) for turn in range(config.optimiser.average_seeds) for epoch in _kept(config)
     ]
-    learned = average_weights([torch.load(path, weights_only=True) for path in kept])
+    learned = average_weights([torch.load(path, weights_only=True, map_location="cpu") for path in kept])
     model.load_state_dict(interpolate_weights(learned, start, config.optimiser.average_start))
     model.merge_lora()
     return model.eval()
@@ -178,7 +180,9 @@ def _bundle_logits(session: Session, paths: BundlePaths) -> Floats:
     return model.score_logits(normal_texts(session.dev)).values.astype(np.float64)
 
 
-def _calibrate_and_seal(session: Session, encoder: PretrainedEncoder, paths: BundlePaths, logits: Floats) -> None:
+def _calibrate_and_seal(
+    session: Session, encoder: PretrainedEncoder, paths: BundlePaths, logits: Floats, start: dict[str, str]
+) -> None:
     """Fit the calibration on the bundle's own logits of the held-back statements, then write card and manifest."""
     config, dev = session.config, session.dev
     gold = gold_columns(dev)
@@ -187,7 +191,6 @@ def _calibrate_and_seal(session: Session, encoder: PretrainedEncoder, paths: Bun
     calibration = fit_calibration(logits, gold, languages, clusters, config.calibration, fitted_on=fitted_on)
     paths.calibration.write_text(calibration.to_json(), encoding="utf-8")
     out_of_fold = Predictions(config.name, cross_fitted(logits, gold, clusters), (True,) * len(dev))
-    start = _start_digest(config)
     write_card(
         paths.card,
         config,

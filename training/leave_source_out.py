@@ -159,6 +159,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         config = ExperimentConfig.from_toml(options.config, options.set)
+        if config.encoder.start_from is not None:
+            raise ConfigError(f"{options.config}: the bundle of encoder.start_from saw every source; name its recipe")
         corpus = load_corpus(config.data.origins, data_pack_path())
     except (ConfigError, CorpusError, LeakError) as error:
         print(f"error: {error}", file=sys.stderr)

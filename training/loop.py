@@ -103,8 +103,6 @@ def train_classifier(
     A checkpoint stands after each epoch; called again with the same folder, training goes on after the last one.
     """
     set_seed(seed)
-    # Gradients that fade into denormal numbers are nothing to learn from, and slow arithmetic on many CPUs.
-    torch.set_flush_denormal(True)
     accelerator = Accelerator(mixed_precision=mixed_precision(config))
     model.encoder.get_input_embeddings().requires_grad_(config.train_embeddings)
     optimiser = torch.optim.AdamW(_parameter_groups(model, config), weight_decay=config.weight_decay, fused=True)

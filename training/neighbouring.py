@@ -138,6 +138,8 @@ def _read_recipe(path: Path, overrides: list[str] | None) -> ExperimentConfig:
     optimiser = config.optimiser
     if config.model != "encoder" or optimiser.lora_rank or optimiser.average_seeds * optimiser.average_epochs != 1:
         raise ConfigError(f"{path}: neighbouring tasks take one full fine-tuning of an encoder, nothing averaged")
+    if config.encoder.start_from is not None:
+        raise ConfigError(f"{path}: neighbouring tasks have outcomes of their own; leave encoder.start_from out")
     return config
 
 

@@ -4,8 +4,6 @@ Tasks with an official split have one fold, of that split; the others are cut in
 test part once. ``neighbouring_tasks.toml`` says what each task asks, and how it differs from the published one.
 """
 
-import gzip
-import json
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from training.metrics import Ints
 from training.sources import CorpusError, public_sets
+from training.stand_off import read_set_file
 
 DESCRIPTIONS_PATH: Final = Path(__file__).with_suffix(".toml")
 N_FOLDS: Final = 5
@@ -161,18 +160,17 @@ def label_matrix(texts: Sequence[LabelledText], n_labels: int) -> Ints:
 def _labelled_rows(name: str, description: TaskDescription, path: Path) -> Iterator[tuple[str | None, LabelledText]]:
     """Yield the rows that are of the task, each with its part of the official split, if there is one."""
     reading = _READINGS[name]
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line)
-                labels = reading.labels(row)
-                if labels is None:
-                    continue
-                columns = frozenset(description.labels.index(label) for label in labels)
-                part = None if reading.parts is None else reading.parts[1][row[reading.parts[0]]]
-                yield part, LabelledText(row["text"], columns, reading.group(row))
-            except (KeyError, TypeError, ValueError) as error:
-                raise CorpusError(f"{path.name} line {number}: {error!r}; expected what its card lists") from error
+    for number, row in read_set_file(path):
+        try:
+            labels = reading.labels(row)
+            if labels is None:
+                continue
+            columns = frozenset(description.labels.index(label) for label in labels)
+            part = None if reading.parts is None else reading.parts[1][row[reading.parts[0]]]
+            found = part, LabelledText(row["text"], columns, reading.group(row))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorpusError(f"{path.name} line {number}: {error!r}; expected what its card lists") from error
+        yield found
 
 
 def _official(rows: Sequence[tuple[str | None, LabelledText]]) -> Fold:

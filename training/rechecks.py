@@ -33,9 +33,10 @@ from training.stand_off import JoinedRecord, join_annotations, read_rows
 _DRAWING: Final = "recheck"
 _SECOND, _THIRD, _LAST = "RA", "RC", "RD"
 _GOLD_IN_LAST: Final = 350
+_COLLECTED_FILE: Final = "last-look-collected"
 _RULE_OF_LOADED_TALK: Final = 5
 _CLEAR: Final = 3
-# Collections of claims that fact-checkers rated false, whose lines stand nearest to the edge.
+# Collections of claims that fact-checkers took up or of persuasion, whose lines stand nearest to the edge.
 _DEBUNKED_SETS: Final = frozenset(
     {
         "claimreview_ukraine",
@@ -59,7 +60,7 @@ def is_near_edge(record: dict[str, Any]) -> bool:
 
 
 def is_in_doubt(record: dict[str, Any]) -> bool:
-    """Tell whether labellers split on a statement, or half denied that a line of debunked claims is a storyline."""
+    """Tell whether labellers split on it, or saw no storyline in a line of debunked claims and were not both sure."""
     return record["labellers"] == 3 or (
         record["set"] in _DEBUNKED_SETS
         and record["label"] != Outcome.LIKELY_DISINFORMATION_NARRATIVE
@@ -158,10 +159,15 @@ def _collect(batches: Path, records: Path) -> None:
 
 
 def _collect_last(batches: Path, records: Path) -> None:
+    """Let the last look decide, once: a second time would count its labellers twice."""
+    collected = batches / _COLLECTED_FILE
+    if collected.exists():
+        raise CorpusError(f"{collected.name} in {batches} says that the last look was collected already")
     last = read_answers(batches, _LAST, _DRAWING)
     gold = {e.id: e for e in _gold_train()}
     checks = [(gold[str(i)], a.label) for i, a in read_answers(batches, _LAST, "gold").items() if a.label is not None]
     _rewrite(records, lambda record: decide(record, last.get(record["id"])))
+    collected.touch()
     _print_agreement("the last look against gold/train", [(a, e.label, e.language, e.cluster) for e, a in checks])
 
 

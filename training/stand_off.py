@@ -16,12 +16,13 @@ from training.sources import DATASETS_DIR, CorpusError, public_sets
 
 @dataclass(frozen=True, slots=True)
 class JoinedRecord:
-    """A record, where it stands, the text that its label was given to, and the date as the text's source gives it."""
+    """A record, where it stands, the text that its label was given to, and its source's date and address."""
 
     where: str
     record: dict[str, Any]
     text: str
     date: str | None
+    url: str | None
 
 
 def join_gold(records: Path, texts: Path) -> Iterator[JoinedRecord]:
@@ -29,7 +30,7 @@ def join_gold(records: Path, texts: Path) -> Iterator[JoinedRecord]:
     found: dict[str, dict[str, Any]] = {}
     for where, row in read_rows(texts):
         with expecting_fields(where):
-            found[row["id"]] = {"text": row["text"], "date": row.get("date")}
+            found[row["id"]] = row
     for where, record in read_rows(records):
         with expecting_fields(where):
             source = found.get(record["id"])
@@ -37,7 +38,7 @@ def join_gold(records: Path, texts: Path) -> Iterator[JoinedRecord]:
                 raise CorpusError(
                     f"{where}: the data pack's gold/{texts.name} has no row {record['id']}; get the pack anew"
                 )
-            joined = _checked(where, record, source["text"], source["date"], f"gold/{texts.name}")
+            joined = _checked(where, record, source["text"], source, f"gold/{texts.name}")
         yield joined
 
 
@@ -53,7 +54,7 @@ def join_annotations(records: Path, data_pack: Path, *, datasets_dir: Path = DAT
         (name, number): line
         for name, numbers in wanted.items()
         if name in sets
-        for number, line in _lines_of_set(data_pack / sets[name]["file"], numbers)
+        for number, line in read_set_file(data_pack / sets[name]["file"], numbers)
     }
     for where, record in rows:
         with expecting_fields(where):
@@ -61,28 +62,29 @@ def join_annotations(records: Path, data_pack: Path, *, datasets_dir: Path = DAT
             if source is None:
                 raise CorpusError(f"{where}: the data pack's {record['set']} has no line {record['line']}; get it anew")
             text = source["text"][record["start_char"] : record["end_char"]]
-            joined = _checked(where, record, text, source.get("date"), record["set"])
+            joined = _checked(where, record, text, source, record["set"])
         yield joined
 
 
-def _lines_of_set(path: Path, numbers: set[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_set_file(path: Path, numbers: set[int] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of a set's file with their 1-based line numbers, all or those named; raises ``CorpusError``."""
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
             for number, line in enumerate(lines, start=1):
-                if number in numbers:
+                if numbers is None or number in numbers:
                     yield number, json.loads(line)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise CorpusError(f"the data pack's sets/{path.name} cannot be read ({error!r}); get the pack anew") from error
 
 
-def _checked(where: str, record: dict[str, Any], text: str, date: str | None, file_name: str) -> JoinedRecord:
+def _checked(where: str, record: dict[str, Any], text: str, source: dict[str, Any], file_name: str) -> JoinedRecord:
     digest = text_digest(text)
     if digest != record["text_sha256"]:
         raise CorpusError(
             f"{where}: row {record['id']} of the data pack's {file_name} has a text with SHA-256 {digest}; "
             f"the label was given to {record['text_sha256']}"
         )
-    return JoinedRecord(where, record, text, date)
+    return JoinedRecord(where, record, text, source.get("date"), source.get("url"))
 
 
 @contextmanager

@@ -5,15 +5,13 @@ test changes what must not matter and asks for the same answer. A directional te
 for the answer to move. The statements lie in ``datasets/suites`` and are never learned from.
 """
 
-import gzip
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -23,7 +21,7 @@ from training.metrics import Floats, Interval, Ints, bootstrap
 from training.perturbations import PERTURBATIONS, Perturbation
 from training.sources import DATASETS_DIR
 from training.splits import assign_split
-from training.stand_off import text_digest
+from training.stand_off import read_rows, read_set_file, text_digest
 from training.targets import SUITE_TARGETS
 
 NTREX_FILE: Final = "sets/ntrex_parallel_news.jsonl.gz"
@@ -130,7 +128,7 @@ class _Outcomes:
 def run_suites(scorer: Scorer, *, data_pack: Path | None, datasets_dir: Path = DATASETS_DIR) -> tuple[SuiteResult, ...]:
     """Run every suite that has a case; ``translations_ntrex`` has none without a data pack.
 
-    Raises ``OSError`` where a file is missing.
+    Raises ``CorpusError`` where a file is missing.
     """
     outcomes = _Outcomes(scorer)
     read = {name: read_suite(name, datasets_dir=datasets_dir) for name in _FILES}
@@ -155,13 +153,13 @@ def run_suites(scorer: Scorer, *, data_pack: Path | None, datasets_dir: Path = D
 
 def read_suite(name: str, *, datasets_dir: Path = DATASETS_DIR) -> list[SuiteStatement]:
     """Read the statements of one file of ``datasets/suites``."""
-    rows = _read_rows(datasets_dir / "suites" / f"{name}.jsonl")
+    rows = [row for _, row in read_rows(datasets_dir / "suites" / f"{name}.jsonl")]
     return [SuiteStatement(r["id"], r["lang"], r["text"], Outcome(r["label"]), r["group"]) for r in rows]
 
 
 def read_held_back_minimal_sets(*, datasets_dir: Path = DATASETS_DIR) -> list[SuiteStatement]:
     """Read the minimal sets that no model learns from; the members in one language make a group."""
-    rows = [r for p in sorted((datasets_dir / "statements").glob("minimal_sets_*.jsonl")) for r in _read_rows(p)]
+    rows = [r for p in sorted((datasets_dir / "statements").glob("minimal_sets_*.jsonl")) for _, r in read_rows(p)]
     return [
         SuiteStatement(r["id"], r["lang"], r["text"], Outcome(r["label"]), f"{r['minimal_set']}-{r['lang']}")
         for r in rows
@@ -176,10 +174,10 @@ def draw_ntrex(data_pack: Path, *, datasets_dir: Path = DATASETS_DIR) -> list[Su
     plays no part: each carries ``not_a_claim``.
     """
     records = [path for folder in _LABELLED for path in (datasets_dir / folder).glob("*.jsonl")]
-    labelled = {row["text_sha256"] for path in records for row in _read_rows(path)}
+    labelled = {row["text_sha256"] for path in records for _, row in read_rows(path)}
     sentences: defaultdict[int, list[SuiteStatement]] = defaultdict(list)
     passed_over: set[int] = set()
-    for row in _read_rows(data_pack / NTREX_FILE):
+    for _, row in read_set_file(data_pack / NTREX_FILE):
         pair, language, text = row["pair_id"], row["lang"], row["text"]
         group = f"{_NTREX_ORIGIN}-{pair}"
         sentences[pair].append(SuiteStatement(f"{group}-{language}", language, text, Outcome.NOT_A_CLAIM, group))
@@ -242,9 +240,3 @@ def _by_group(statements: Sequence[SuiteStatement]) -> dict[str, list[SuiteState
     for statement in statements:
         groups[statement.group].append(statement)
     return groups
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    raw = path.read_bytes()
-    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
-    return [json.loads(line) for line in text.split("\n") if line]

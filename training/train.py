@@ -43,8 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         config = ExperimentConfig.from_toml(options.config, options.set)
-        if config.encoder.start_from is not None:
-            load_bundle(config.encoder.start_from)
+        _check_start(config, options.runs)
         corpus = load_corpus(config.data.origins, data_pack_path())
     except (BundleError, ConfigError, CorpusError, LeakError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -67,6 +66,22 @@ def main(arguments: list[str] | None = None) -> int:
         command = shlex.join(["python", "-m", "training.train", *(sys.argv[1:] if arguments is None else arguments)])
         _run_tracked(Session(config, corpus, folder, run), uri, options.publish, command)
     return 0
+
+
+def _check_start(config: ExperimentConfig, runs: Path) -> None:
+    """Refuse a start that is no bundle, reads texts otherwise, or lies where this run makes room for itself."""
+    start = config.encoder.start_from
+    if start is None:
+        return
+    if start.resolve().is_relative_to((runs / config.name).resolve()):
+        raise ConfigError(
+            f"encoder.start_from: this run would empty the folder in which {start} lies; copy it elsewhere"
+        )
+    prefix = load_bundle(start).manifest.text_prefix
+    if prefix != config.encoder.text_prefix:
+        raise ConfigError(
+            f"encoder.start_from: that bundle reads texts after {prefix!r}; set encoder.text_prefix to it"
+        )
 
 
 def _run_tracked(session: Session, uri: str, publish: Path | None, command: str) -> None:

@@ -27,9 +27,15 @@ def load_bundle_weights(model: OutcomeClassifier, root: Path) -> Bundle:
     embedding, flat = read_weights(bundle.paths)
     own_embedding = model.encoder.get_input_embeddings().weight
     if _form(graph) != _form(bundle.paths.graph.read_text(encoding="utf-8")):
-        raise BundleError("the bundle has another network than this recipe makes; start from one of the same encoder")
+        raise BundleError(
+            "the bundle has another network than this recipe makes; start from one of the same encoder, "
+            "written by the same versions of torch and openvino"
+        )
     if not np.array_equal(decode_q4(embedding), own_embedding.detach().numpy()):
-        raise BundleError("the bundle has another vocabulary or embedding than this recipe makes")
+        raise BundleError(
+            "the bundle has another vocabulary or embedding than this recipe makes; start from one of the packaged "
+            "encoder, trimmed alike, whose embeddings were not trained"
+        )
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter is not own_embedding:

@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from training import candidates
-from training.candidates import Candidate, draw_learning, draw_selection, keep_unseen, main
+from training import drawing
+from training.candidates import keep_unseen, main
+from training.drawing import Candidate, draw_learning, draw_selection
 
 
 def make(n: int, *, origin: str = "tiny", language: str = "en", text: str | None = None) -> Candidate:
@@ -24,7 +25,7 @@ def test_repeated_texts_and_near_duplicates_of_gold_are_left_out() -> None:
 
 
 def test_a_selection_keeps_the_proportions_and_takes_one_of_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidates, "_SELECTION_ROWS", 30)
+    monkeypatch.setattr(drawing, "_SELECTION_ROWS", 30)
     pool = [make(n, origin=origin) for origin in ("large", "small") for n in range(100)]
     proportions = Counter({("large", "en"): 20, ("small", "en"): 10})
     drawn = draw_selection(pool, proportions, np.random.default_rng(1))

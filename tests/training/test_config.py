@@ -90,3 +90,15 @@ def test_a_config_cannot_be_changed_afterwards(recipe: Path) -> None:
 def test_a_config_survives_json(recipe: Path) -> None:
     config = ExperimentConfig.from_toml(recipe, ["seed=7"])
     assert ExperimentConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "found"),
+    [
+        (["optimiser.average_start=0.3"], "nothing to average with"),
+        (["encoder.start_from=runs/x/bundle", "model=tfidf"], "a tfidf starts from no bundle"),
+    ],
+)
+def test_settings_of_a_start_need_one_that_can_be_used(recipe: Path, overrides: list[str], found: str) -> None:
+    with pytest.raises(ConfigError, match=found):
+        ExperimentConfig.from_toml(recipe, overrides)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -15,6 +16,7 @@ import training.metrics
 from credence import load_scorer
 from credence.bundle import Bundle, load_bundle
 from credence.language import SUPPORTED_LANGUAGES
+from credence.model_scorer import OutcomeModel
 from training.corpora import load_corpus
 from training.export import MAX_SCORE_GAP
 from training.tracking import CHALLENGER, EXPERIMENT, REGISTERED_MODEL
@@ -181,6 +183,39 @@ def test_a_resumed_run_that_had_finished_gives_the_same_figures(trained: Trained
     figures = [{k: v for k, v in run.data.metrics.items() if k.startswith("dev_macro_f1")} for run in (first, second)]
     figures[0].pop("dev_macro_f1_torch")
     assert figures[0] == figures[1]
+
+
+def test_a_run_goes_on_from_a_bundle_and_its_lineage_says_so(trained: Trained, tiny_folder: Path) -> None:
+    start = trained.folder / "published"
+    settings = [f"encoder.name={tiny_folder}", "name=further", f"encoder.start_from={start}"]
+    settings += ["optimiser.epochs=1", "optimiser.average_start=0.5", "optimiser.learning_rate=1e-9"]
+    settings += ["optimiser.head_learning_rate=1e-9"]
+    trained.run(*(part for setting in settings for part in ("--set", setting)))
+    further = load_bundle(trained.folder / "further" / "bundle")
+    assert further.manifest.data_digests["bundle/0.0.1-test"] == trained.bundle.digest
+    assert "bundle/0.0.1-test" in further.card
+    texts = ["The council opened a new bridge over the river on Monday.", "Що буде далі з мостом?"]
+    before, after = (
+        OutcomeModel(b.paths, text_prefix="query: ", max_length_tokens=64) for b in (trained.bundle, further)
+    )
+    np.testing.assert_allclose(before.score_logits(texts).values, after.score_logits(texts).values, atol=0.05)
+
+
+def test_a_start_that_the_run_would_delete_is_refused(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    start = trained.folder / "tiny" / "bundle"
+    recipe = ["--config", str(trained.folder / "tiny.toml"), "--runs", str(trained.folder)]
+    assert main([*recipe, "--set", f"encoder.start_from={start}"]) == 2
+    assert "would empty the folder" in capsys.readouterr().err
+    assert load_bundle(start)
+
+
+def test_a_start_that_is_no_bundle_is_refused(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = ["--config", str(trained.folder / "tiny.toml"), "--runs", str(tmp_path / "runs")]
+    assert main([*recipe, "--set", f"encoder.start_from={tmp_path}"]) == 2
+    assert "no bundle at" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_fault_in_the_recipe_stops_before_anything_is_made(

@@ -1,0 +1,161 @@
+"""Finds learned statements that are held-back ones in another guise: translated, cut otherwise, of the same document.
+
+Manual
+------
+``CREDENCE_DATA=FOLDER python -m training.leaks`` compares the learned records of ``datasets/annotations`` with every
+held-back statement of gold and annotations, prints what leaks and why, and leaves with exit code 1 if anything does;
+``--drop`` takes those records out. Clusters do not show it all: the pack names no document for held-back gold rows, and
+its sets do not say which rows translate one another. Embedding takes a minute on two cores.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from training.corpora import require_data_pack
+from training.encoders import PACKAGED_NAME, load_encoder
+from training.loop import embed_texts, encode_texts
+from training.metrics import Floats
+from training.model import OutcomeClassifier
+from training.sources import ANNOTATIONS_DIR, DATASETS_DIR, CorpusError
+from training.stand_off import JoinedRecord, join_annotations, join_gold, read_rows
+
+# Sets that hold translations of one text; by the embeddings of E5 a translation has a cosine of 0.93 on average, other
+# pairs of sentences 0.77 (Wang et al. 2024, arXiv:2402.05672, for the model; measured on 30 triples of news).
+_PARALLEL_SETS: Final = frozenset({"vox_debunk_sentences", "propaganda_diary_2022", "narrative_catalogue"})
+_TRANSLATION_COSINE: Final = 0.92
+# Sets in which an address names one article.
+_ARTICLE_SETS: Final = frozenset({"basil", "viina_war_reports"})
+# As many words in a row are no accident.
+_SHARED_WORDS: Final = 6
+_SHARED_SHARE: Final = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A statement that is learned or held back: where it comes from and, where that is known, the address."""
+
+    id: str
+    set: str
+    language: str
+    text: str
+    url: str | None
+
+
+def find_leaks(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> dict[str, str]:
+    """Return the ids of the learned statements that leak, each with the reason and what it leaks."""
+    return {
+        **_same_document(learned, held_back),
+        **_shared_words(learned, held_back),
+        **_translations(learned, held_back),
+    }
+
+
+def _same_document(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> dict[str, str]:
+    documents = {(h.set, h.url): h.id for h in held_back if h.url and h.set in _ARTICLE_SETS}
+    found = {g.id: documents.get((g.set, g.url)) for g in learned if g.url}
+    return {name: f"same document as {other}" for name, other in found.items() if other is not None}
+
+
+def _shared_words(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> dict[str, str]:
+    """Find texts of which one holds most of the other's runs of six words."""
+    runs = {h.id: _runs(h.text) for h in held_back}
+    holders: defaultdict[str, set[str]] = defaultdict(set)
+    for name, found in runs.items():
+        for run in found:
+            holders[run].add(name)
+    leaks: dict[str, str] = {}
+    for statement in learned:
+        own = _runs(statement.text)
+        shared = Counter(name for run in own for name in holders.get(run, ()))
+        for name, n in shared.items():
+            if n >= _SHARED_SHARE * min(len(own), len(runs[name])):
+                leaks[statement.id] = f"shares its words with {name}"
+    return leaks
+
+
+def _runs(text: str) -> set[str]:
+    words = re.findall(r"\w+", text.casefold())
+    return {" ".join(words[i : i + _SHARED_WORDS]) for i in range(len(words) - _SHARED_WORDS + 1)}
+
+
+def _translations(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> dict[str, str]:
+    ours, theirs = ([g for g in side if g.set in _PARALLEL_SETS] for side in (learned, held_back))
+    if not ours or not theirs:
+        return {}
+    vectors = _embed([g.text for g in (*ours, *theirs)])
+    cosines = vectors[: len(ours)] @ vectors[len(ours) :].T
+    another = np.array([[a.set == b.set and a.language != b.language for b in theirs] for a in ours])
+    nearest = np.where(another, cosines, -1.0)
+    best = nearest.argmax(1)
+    return {
+        statement.id: f"translates {theirs[best[row]].id} (cosine {nearest[row, best[row]]:.2f})"
+        for row, statement in enumerate(ours)
+        if nearest[row, best[row]] >= _TRANSLATION_COSINE
+    }
+
+
+def _embed(texts: Sequence[str]) -> Floats:
+    encoder = load_encoder(PACKAGED_NAME, trim=True)
+    ids = encode_texts(encoder.tokenizer, texts, prefix="query: ", max_length=128)
+    vectors = embed_texts(OutcomeClassifier(encoder.model, 0.0), ids).astype(np.float64)
+    unit: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+def read_guarded(data_pack: Path, records: Path) -> tuple[list[Guarded], list[Guarded]]:
+    """Return what is learned from annotations, and what gold and annotations hold back; raises ``CorpusError``."""
+    learned = [g for path in _learned_paths(records) for g in _guarded(join_annotations(path, data_pack), "set")]
+    held_back = [g for path in records.glob("dev*.jsonl") for g in _guarded(join_annotations(path, data_pack), "set")]
+    for split in ("dev", "test"):
+        texts = data_pack / "gold" / f"{split}.jsonl"
+        joined = join_gold(DATASETS_DIR / "gold" / f"{split}.jsonl", texts)
+        held_back.extend(_guarded(joined, "origin"))
+    return learned, held_back
+
+
+def _guarded(joined: Iterable[JoinedRecord], set_field: str) -> list[Guarded]:
+    return [Guarded(j.record["id"], j.record[set_field], j.record["lang"], j.text, j.url) for j in joined]
+
+
+def _learned_paths(records: Path) -> list[Path]:
+    return sorted(records.glob("train*.jsonl"))
+
+
+def drop_records(records: Path, leaks: Mapping[str, str]) -> None:
+    """Rewrite the files of learned records without those that leak."""
+    for path in _learned_paths(records):
+        kept = [row for _, row in read_rows(path) if row["id"] not in leaks]
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Find leaks; see the manual at the head of this module."""
+    parser = argparse.ArgumentParser(prog="python -m training.leaks", description="Find held-back texts in disguise.")
+    parser.add_argument("--records", type=Path, default=ANNOTATIONS_DIR, help="folder of the stand-off records")
+    parser.add_argument("--drop", action="store_true", help="take the records that leak out of their files")
+    options = parser.parse_args(arguments)
+    try:
+        leaks = find_leaks(*read_guarded(require_data_pack(), options.records))
+    except CorpusError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for name, reason in sorted(leaks.items()):
+        print(f"{name}: {reason}")
+    print(f"{len(leaks)} learned statements leak" + (", dropped" if options.drop else ""))
+    if options.drop:
+        drop_records(options.records, leaks)
+        return 0
+    return 1 if leaks else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
