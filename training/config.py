@@ -20,12 +20,14 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Which statements are learned from, how long they may be, and how much some of them weigh in the loss.
 
-    ``own_weight`` is that of the project's own statements beside gold, ``toss_up_weight`` that of unsure labels. On a
+    ``annotations_share`` of the annotations is learned. ``own_weight`` is that of the project's own statements beside
+    gold, ``toss_up_weight`` that of unsure labels. On a
     ``perturbed_share`` of the texts one of ``training.perturbations`` is tried; the normal form undoes some of them.
     """
 
     origins: tuple[Literal["gold", "annotations", "statements"], ...] = ("gold", "annotations", "statements")
     max_length_tokens: int = Field(default=128, ge=8, le=512)
+    annotations_share: float = Field(default=1.0, ge=0, le=1)
     max_train_statements: int | None = Field(default=None, ge=20)
     toss_up_weight: float = Field(default=1.0, gt=0, le=1)
     own_weight: float = Field(default=1.0, gt=0, le=1)

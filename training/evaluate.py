@@ -8,6 +8,7 @@ no other file), ``dev.json`` (what the leaderboard and promotion read) and the p
 ``--bundle`` names another folder, and more than one may be given: the first is reported, beside the rest.
 ``--baselines`` learns every baseline afresh and adds them, ``--baseline tfidf`` one of them. Each other model gets a
 ``dev.NAME.json`` of its own.
+``--leave-out FILE`` names statements, an id a line, that are not measured, such as ``training.leaks`` writes.
 ``--no-suites`` leaves the behavioural suites out. Without a pack only ``--split test`` measures the shipped bundle, for
 it has learned from our own development statements.
 
@@ -63,6 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
         pack = data_pack_path()
         corpus = load_corpus(ORIGINS, pack)
         examples = _held_back(corpus, options.split, options.origin)
+        if options.leave_out is not None:
+            left_out = set(options.leave_out.read_text(encoding="utf-8").split())
+            examples = [e for e in examples if e.id not in left_out]
         bundles = dict.fromkeys(options.bundle or [default_bundle_path()])
         if len({load_bundle(path).digest for path in bundles}) < len(bundles):
             raise BundleError("two of the folders hold the same bundle; name each bundle once")
@@ -93,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bundle", type=Path, action="append", help="a bundle folder; by default the shipped one")
     parser.add_argument("--split", choices=("dev", "test"), default="dev", help="test only for a model that is to ship")
     parser.add_argument("--origin", choices=origins, help="measure on this origin alone")
+    parser.add_argument("--leave-out", type=Path, help="file of ids, one a line, of statements not to measure")
     parser.add_argument("--baselines", action="store_true", help="learn every baseline and set it beside the bundle")
     parser.add_argument(
         "--baseline", choices=BASELINES, action="append", default=[], help="learn this baseline, may be given often"

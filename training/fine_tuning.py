@@ -32,6 +32,7 @@ from training.metrics import Floats, macro_f1
 from training.model import OutcomeClassifier, average_weights, interpolate_weights
 from training.perturbations import PERTURBATIONS
 from training.report import write_card
+from training.sources import ANNOTATIONS_ORIGIN
 from training.stand_off import text_digest
 from training.tracking import BUNDLE_ARTIFACT, Run
 from training.warm_start import load_bundle_weights
@@ -53,8 +54,17 @@ class Session:
 
     def learned(self) -> list[Example]:
         """Return the statements to learn from: all, or as many as the recipe allows, drawn evenly by their digest."""
-        learned, limit = self.corpus.learned(), self.config.data.max_train_statements
-        return learned if limit is None else sorted(learned, key=lambda e: text_digest(e.text))[:limit]
+        learned, data = self.corpus.learned(), self.config.data
+        if data.annotations_share < 1:
+            annotations = [e for e in learned if e.origin.startswith(ANNOTATIONS_ORIGIN)]
+            kept = _first_by_digest(annotations, round(len(annotations) * data.annotations_share))
+            learned = [e for e in learned if not e.origin.startswith(ANNOTATIONS_ORIGIN)] + kept
+        limit = data.max_train_statements
+        return learned if limit is None else _first_by_digest(learned, limit)
+
+
+def _first_by_digest(examples: list[Example], n: int) -> list[Example]:
+    return sorted(examples, key=lambda e: text_digest(e.text))[:n]
 
 
 def fine_tune_bundle(session: Session) -> Predictions | None:

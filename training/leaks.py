@@ -4,8 +4,9 @@ Manual
 ------
 ``CREDENCE_DATA=FOLDER python -m training.leaks`` compares the learned records of ``datasets/annotations`` with every
 held-back statement of gold and annotations, prints what leaks and why, and leaves with exit code 1 if anything does;
-``--drop`` takes those records out. Clusters do not show it all: the pack names no document for held-back gold rows, and
-its sets do not say which rows translate one another. Embedding takes a minute on two cores.
+``--drop`` takes those records out, ``--touched FILE`` writes the ids of the held-back statements concerned, which
+``training.evaluate --leave-out FILE`` leaves out. Clusters do not show it all: the pack names no document for held-back
+gold rows, and its sets do not say which rows translate one another. Embedding takes a minute on two cores.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import json
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,8 +51,16 @@ class Guarded:
     url: str | None
 
 
-def find_leaks(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> dict[str, str]:
-    """Return the ids of the learned statements that leak, each with the reason and what it leaks."""
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """What a learned statement gives away of the held-back statement ``held_back``."""
+
+    held_back: str
+    reason: str
+
+
+def find_leaks(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> dict[str, Leak]:
+    """Return the ids of the learned statements that leak, each with what it leaks and why."""
     return {
         **_same_document(learned, held_back),
         **_shared_words(learned, held_back),
@@ -59,26 +68,26 @@ def find_leaks(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> dict
     }
 
 
-def _same_document(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> dict[str, str]:
+def _same_document(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> dict[str, Leak]:
     documents = {(h.set, h.url): h.id for h in held_back if h.url and h.set in _ARTICLE_SETS}
     found = {g.id: documents.get((g.set, g.url)) for g in learned if g.url}
-    return {name: f"same document as {other}" for name, other in found.items() if other is not None}
+    return {name: Leak(other, "same document") for name, other in found.items() if other is not None}
 
 
-def _shared_words(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> dict[str, str]:
+def _shared_words(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> dict[str, Leak]:
     """Find texts of which one holds most of the other's runs of six words."""
     runs = {h.id: _runs(h.text) for h in held_back}
     holders: defaultdict[str, set[str]] = defaultdict(set)
     for name, found in runs.items():
         for run in found:
             holders[run].add(name)
-    leaks: dict[str, str] = {}
+    leaks: dict[str, Leak] = {}
     for statement in learned:
         own = _runs(statement.text)
         shared = Counter(name for run in own for name in holders.get(run, ()))
         for name, n in shared.items():
             if n >= _SHARED_SHARE * min(len(own), len(runs[name])):
-                leaks[statement.id] = f"shares its words with {name}"
+                leaks[statement.id] = Leak(name, "the same words")
     return leaks
 
 
@@ -87,7 +96,7 @@ def _runs(text: str) -> set[str]:
     return {" ".join(words[i : i + _SHARED_WORDS]) for i in range(len(words) - _SHARED_WORDS + 1)}
 
 
-def _translations(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> dict[str, str]:
+def _translations(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> dict[str, Leak]:
     ours, theirs = ([g for g in side if g.set in _PARALLEL_SETS] for side in (learned, held_back))
     if not ours or not theirs:
         return {}
@@ -97,7 +106,7 @@ def _translations(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> d
     nearest = np.where(another, cosines, -1.0)
     best = nearest.argmax(1)
     return {
-        statement.id: f"translates {theirs[best[row]].id} (cosine {nearest[row, best[row]]:.2f})"
+        statement.id: Leak(theirs[best[row]].id, f"a translation (cosine {nearest[row, best[row]]:.2f})")
         for row, statement in enumerate(ours)
         if nearest[row, best[row]] >= _TRANSLATION_COSINE
     }
@@ -130,7 +139,7 @@ def _learned_paths(records: Path) -> list[Path]:
     return sorted(records.glob("train*.jsonl"))
 
 
-def drop_records(records: Path, leaks: Mapping[str, str]) -> None:
+def drop_records(records: Path, leaks: Collection[str]) -> None:
     """Rewrite the files of learned records without those that leak."""
     for path in _learned_paths(records):
         kept = [row for _, row in read_rows(path) if row["id"] not in leaks]
@@ -141,6 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Find leaks; see the manual at the head of this module."""
     parser = argparse.ArgumentParser(prog="python -m training.leaks", description="Find held-back texts in disguise.")
     parser.add_argument("--records", type=Path, default=ANNOTATIONS_DIR, help="folder of the stand-off records")
+    parser.add_argument("--touched", type=Path, help="file for the ids of the held-back statements concerned")
     parser.add_argument("--drop", action="store_true", help="take the records that leak out of their files")
     options = parser.parse_args(arguments)
     try:
@@ -148,8 +158,11 @@ def main(arguments: list[str] | None = None) -> int:
     except CorpusError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for name, reason in sorted(leaks.items()):
-        print(f"{name}: {reason}")
+    for name, leak in sorted(leaks.items()):
+        print(f"{name}: {leak.reason} of held-back {leak.held_back}")
+    if options.touched is not None:
+        touched = sorted({leak.held_back for leak in leaks.values()})
+        options.touched.write_text("".join(f"{name}\n" for name in touched), encoding="utf-8")
     print(f"{len(leaks)} learned statements leak" + (", dropped" if options.drop else ""))
     if options.drop:
         drop_records(options.records, leaks)
