@@ -84,7 +84,9 @@ def _checked(where: str, record: dict[str, Any], text: str, source: dict[str, An
             f"{where}: row {record['id']} of the data pack's {file_name} has a text with SHA-256 {digest}; "
             f"the label was given to {record['text_sha256']}"
         )
-    return JoinedRecord(where, record, text, source.get("date"), source.get("url"))
+    url = source.get("url")
+    # A few sets list the addresses of all copies; such a list names no one document.
+    return JoinedRecord(where, record, text, source.get("date"), url if isinstance(url, str) else None)
 
 
 @contextmanager
