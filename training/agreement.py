@@ -24,5 +24,14 @@ def agreement(pairs: Sequence[tuple[Outcome, Outcome, str, str]]) -> list[tuple[
     return rows
 
 
+def print_agreement(title: str, pairs: Sequence[tuple[Outcome, Outcome, str, str]]) -> None:
+    """Print the table of ``agreement`` under a title; nothing where there are no pairs."""
+    if not pairs:
+        return
+    print(title)
+    for language, n, share, kappa in agreement(pairs):
+        print(f"  {language:3} {n:5} statements, agreed {share:.3f}, kappa {kappa}")
+
+
 def _kappa(one_hot: Floats, other: Ints) -> float:
     return float(cohen_kappa_score(one_hot.argmax(1), other, labels=list(range(len(OUTCOMES)))))

@@ -17,21 +17,20 @@ N, in the order of the outcomes, and X for a line that cannot be labelled, which
 """
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.agreement import agreement
+from training.agreement import print_agreement
 from training.candidates import TOO_CLOSE
 from training.corpora import Example, load_corpus, require_data_pack
 from training.documents import clusters_holding
 from training.labelling import Answer, dispute, hand_out, read_answers, read_drawing
 from training.sources import ANNOTATIONS_DIR, CorpusError
 from training.splits import nearest_statements
-from training.stand_off import read_rows, text_digest
+from training.stand_off import read_rows, text_digest, write_rows
 
 
 def collect(
@@ -102,11 +101,7 @@ def _print_agreement(folder: Path, candidates: Path, gold_train: Sequence[Exampl
         "two labellers apart": [(a, b, row["language"], row["cluster"]) for row, a, b in twice],
     }
     for title, pairs in tables.items():
-        if not pairs:
-            continue
-        print(title)
-        for language, n, share, kappa in agreement(pairs):
-            print(f"  {language:3} {n:5} statements, agreed {share:.3f}, kappa {kappa}")
+        print_agreement(title, pairs)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -153,8 +148,7 @@ def _earlier_records(output: Path, wave: int) -> list[dict[str, Any]]:
 def _write_records(records: dict[str, list[dict[str, Any]]], output: Path, wave: int) -> None:
     output.mkdir(parents=True, exist_ok=True)
     for split, rows in records.items():
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (output / _file_name(split, wave)).write_text("".join(lines), encoding="utf-8")
+        write_rows(output / _file_name(split, wave), rows)
         print(f"{split}: {len(rows)} records,", dict(Counter(str(row["label"]) for row in rows)))
 
 

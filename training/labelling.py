@@ -57,8 +57,7 @@ def hand_out(folder: Path, candidates: Path, gold_train: Sequence[Example], seed
         batches[f"L{number:03d}"] = learning[start : start + size] + checks
     for side in ("SA", "SB"):
         rng.shuffle(selection)
-        for number, start in enumerate(range(0, len(selection), _BATCH)):
-            batches[f"{side}{number:02d}"] = selection[start : start + _BATCH]
+        batches |= in_batches(side, selection)
     for items in batches.values():
         rng.shuffle(items)
     write_batches(folder, batches)
@@ -88,7 +87,7 @@ def _items(name: str, candidates: Path) -> list[Item]:
 
 def in_batches(prefix: str, items: Sequence[Item]) -> dict[str, list[Item]]:
     """Return the items in batches of the usual size, each under its name."""
-    return {f"{prefix}{i // _BATCH:03d}": list(items[i : i + _BATCH]) for i in range(0, len(items), _BATCH)}
+    return {f"{prefix}{i // _BATCH:02d}": list(items[i : i + _BATCH]) for i in range(0, len(items), _BATCH)}
 
 
 def write_batches(folder: Path, batches: dict[str, list[Item]]) -> None:

@@ -10,7 +10,6 @@ gold rows, and its sets do not say which rows translate one another. Embedding t
 """
 
 import argparse
-import json
 import re
 import sys
 from collections import Counter, defaultdict
@@ -27,7 +26,14 @@ from training.loop import embed_texts, encode_texts
 from training.metrics import Floats
 from training.model import OutcomeClassifier
 from training.sources import ANNOTATIONS_DIR, DATASETS_DIR, CorpusError
-from training.stand_off import JoinedRecord, join_annotations, join_gold, read_rows
+from training.stand_off import (
+    JoinedRecord,
+    join_annotations,
+    join_gold,
+    learned_record_paths,
+    read_rows,
+    write_rows,
+)
 
 # Sets that hold translations of one text; by the embeddings of E5 a translation has a cosine of 0.93 on average, other
 # pairs of sentences 0.77 (Wang et al. 2024, arXiv:2402.05672, for the model; measured on 30 triples of news).
@@ -122,7 +128,7 @@ def _embed(texts: Sequence[str]) -> Floats:
 
 def read_guarded(data_pack: Path, records: Path) -> tuple[list[Guarded], list[Guarded]]:
     """Return what is learned from annotations, and what gold and annotations hold back; raises ``CorpusError``."""
-    learned = [g for path in _learned_paths(records) for g in _guarded(join_annotations(path, data_pack), "set")]
+    learned = [g for path in learned_record_paths(records) for g in _guarded(join_annotations(path, data_pack), "set")]
     held_back = [g for path in records.glob("dev*.jsonl") for g in _guarded(join_annotations(path, data_pack), "set")]
     for split in ("dev", "test"):
         texts = data_pack / "gold" / f"{split}.jsonl"
@@ -135,15 +141,10 @@ def _guarded(joined: Iterable[JoinedRecord], set_field: str) -> list[Guarded]:
     return [Guarded(j.record["id"], j.record[set_field], j.record["lang"], j.text, j.url) for j in joined]
 
 
-def _learned_paths(records: Path) -> list[Path]:
-    return sorted(records.glob("train*.jsonl"))
-
-
 def drop_records(records: Path, leaks: Collection[str]) -> None:
     """Rewrite the files of learned records without those that leak."""
-    for path in _learned_paths(records):
-        kept = [row for _, row in read_rows(path) if row["id"] not in leaks]
-        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
+    for path in learned_record_paths(records):
+        write_rows(path, [row for _, row in read_rows(path) if row["id"] not in leaks])
 
 
 def main(arguments: list[str] | None = None) -> int:

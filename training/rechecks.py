@@ -15,20 +15,19 @@ answers decide, and prints the agreement with gold. Each look is collected once.
 """
 
 import argparse
-import json
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from credence.labels import Outcome
-from training.agreement import agreement
+from training.agreement import print_agreement
 from training.corpora import Example, load_corpus, require_data_pack
 from training.labelling import Answer, Item, in_batches, read_answers, write_batches
 from training.sources import ANNOTATIONS_DIR, CorpusError, set_of
-from training.stand_off import JoinedRecord, join_annotations, read_rows
+from training.stand_off import JoinedRecord, join_annotations, learned_record_paths, read_rows, write_rows
 
 _DRAWING: Final = "recheck"
 _SECOND, _THIRD, _LAST = "RA", "RC", "RD"
@@ -130,12 +129,8 @@ def _gold_train() -> list[Example]:
     return [e for e in load_corpus(("gold",), require_data_pack()).examples if e.split == "train"]
 
 
-def _paths(records: Path) -> list[Path]:
-    return sorted(records.glob("train*.jsonl"))
-
-
 def _joined(records: Path) -> Iterator[JoinedRecord]:
-    for path in _paths(records):
+    for path in learned_record_paths(records):
         yield from join_annotations(path, require_data_pack())
 
 
@@ -155,7 +150,7 @@ def _collect(batches: Path, records: Path) -> None:
         return settle(record, answer, third.get(record["id"]))
 
     _rewrite(records, look_again)
-    _print_agreement("two labellers near the edge", pairs)
+    print_agreement("two labellers near the edge", pairs)
 
 
 def _collect_last(batches: Path, records: Path) -> None:
@@ -168,26 +163,19 @@ def _collect_last(batches: Path, records: Path) -> None:
     checks = [(gold[str(i)], a.label) for i, a in read_answers(batches, _LAST, "gold").items() if a.label is not None]
     _rewrite(records, lambda record: decide(record, last.get(record["id"])))
     collected.touch()
-    _print_agreement("the last look against gold/train", [(a, e.label, e.language, e.cluster) for e, a in checks])
+    print_agreement("the last look against gold/train", [(a, e.label, e.language, e.cluster) for e, a in checks])
 
 
 def _rewrite(records: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Write each record as the change leaves it, and print how many labels moved where."""
     moves: Counter[tuple[str, str]] = Counter()
-    for path in _paths(records):
+    for path in learned_record_paths(records):
         before = [row for _, row in read_rows(path)]
         after = [change(row) for row in before]
         moves.update((o["label"], n["label"]) for o, n in zip(before, after, strict=True) if o["label"] != n["label"])
-        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in after), encoding="utf-8")
+        write_rows(path, after)
     for (old, new), n in moves.most_common():
         print(f"  {old} became {new}: {n}")
-
-
-def _print_agreement(title: str, pairs: Sequence[tuple[Outcome, Outcome, str, str]]) -> None:
-    if pairs:
-        print(title)
-        for language, n, share, kappa in agreement(pairs):
-            print(f"  {language:3} {n:5} statements, agreed {share:.3f}, kappa {kappa}")
 
 
 if __name__ == "__main__":

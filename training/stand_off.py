@@ -5,7 +5,7 @@ import hashlib
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,3 +124,13 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         except json.JSONDecodeError as error:
             raise CorpusError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
         yield where, row
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows as a JSON Lines file, as ``read_rows`` reads them."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def learned_record_paths(records: Path) -> list[Path]:
+    """Return the files of a folder of annotations that hold what is learned, one a drawing."""
+    return sorted(records.glob("train*.jsonl"))

@@ -98,7 +98,7 @@ def test_where_two_labels_differ_a_third_decides(batches: Path, candidates: Path
     answer_all(batches)
     answer(batches / "SB00.tsv", "A", 4, 1)
     assert dispute(batches, candidates, seed=1) == 10
-    answer(batches / "SC000.tsv", "N", 1, 2)
+    answer(batches / "SC00.tsv", "N", 1, 2)
     dev = collect(batches, candidates)["dev"]
     assert {(r["label"], r["rule"], r["sure"], r["labellers"]) for r in dev} == {("not_a_claim", 1, 2, 3)}
 
