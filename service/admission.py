@@ -39,9 +39,14 @@ def _find_faults(item: StatementRequest | DocumentRequest, max_chars: int, point
         check_text(item.text, max_chars=max_chars)
     except InvalidTextError as error:
         faults.append(text_fault(error, f"{pointer}/text"))
-    if item.id is not None and _LONE_SURROGATE.search(item.id):
-        detail = "An id comes back as it was sent, and half a surrogate pair cannot be written in UTF-8."
-        faults.append(Fault(ProblemType.TEXT_LONE_SURROGATE, detail, f"{pointer}/id"))
+    for name in ("id", "source", "author", "document_id"):
+        value = getattr(item, name) or ""
+        if _LONE_SURROGATE.search(value):
+            detail = "An id or tag comes back as it was sent, and half a surrogate pair cannot be written in UTF-8."
+            faults.append(Fault(ProblemType.TEXT_LONE_SURROGATE, detail, f"{pointer}/{name}"))
+        elif "\0" in value:
+            detail = "An id or tag must not hold U+0000, which no database keeps."
+            faults.append(Fault(ProblemType.TEXT_CONTROL_CHARACTER, detail, f"{pointer}/{name}"))
     if item.language is not None:
         try:
             require_language(item.language)

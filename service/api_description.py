@@ -24,6 +24,12 @@ BODY_PROBLEMS: Final = (
     ProblemType.UNKNOWN_LANGUAGE,
     ProblemType.INTERNAL_ERROR,
 )
+KEEPING_PROBLEMS: Final = (
+    ProblemType.INVALID_HEADER,
+    ProblemType.KEY_REUSED,
+    ProblemType.KEY_SPENT,
+    ProblemType.STORAGE_UNAVAILABLE,
+)
 _SCHEMA_PREFIX: Final = "#/components/schemas/"
 
 

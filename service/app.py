@@ -11,6 +11,7 @@ from fastapi.telemetry import TelemetryConfig
 from service.api_description import complete_description
 from service.errors import install_handlers
 from service.examples import STATEMENTS
+from service.keeping import Keeper
 from service.middleware import BodyGuard, RequestLog
 from service.model_source import ServedModel
 from service.routes.documents import build_documents_router
@@ -19,6 +20,8 @@ from service.routes.model import build_model_router
 from service.routes.score import build_score_router
 from service.scoring_pool import STATE_KEY, ScoringPool
 from service.settings import Settings
+from service.store.database import Database
+from service.store.score_store import ScoreStore
 
 
 class CredenceApi(FastAPI):
@@ -35,8 +38,12 @@ class CredenceApi(FastAPI):
         return document
 
 
-def create_app(settings: Settings, served_model: ServedModel) -> FastAPI:
-    """Return an application that serves a loaded model. It starts its threads when its lifespan begins."""
+def create_app(settings: Settings, served_model: ServedModel, database: Database) -> FastAPI:
+    """Return an application that serves a loaded model and keeps what it scores in a migrated database.
+
+    It starts its threads when its lifespan begins. The database stays the caller's to close.
+    """
+    keeper = Keeper(ScoreStore(database), keeps_by_default=settings.store_by_default)
     app = CredenceApi(
         settings,
         title="Credence",
@@ -52,8 +59,8 @@ def create_app(settings: Settings, served_model: ServedModel) -> FastAPI:
     install_handlers(app, max_statements=settings.max_statements)
     app.add_middleware(BodyGuard, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(RequestLog)
-    app.include_router(build_score_router(settings))
-    app.include_router(build_documents_router(settings))
+    app.include_router(build_score_router(settings, keeper))
+    app.include_router(build_documents_router(settings, keeper))
     app.include_router(build_model_router(served_model))
     app.include_router(build_health_router())
     return app

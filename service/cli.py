@@ -99,12 +99,14 @@ class Commands:
         """Serve the API. Options win over the CREDENCE_* variables of the environment."""
         from service.serving import open_listener, serve_model
         from service.settings import read_settings
+        from service.store.database import open_database
 
         with expected_errors():
             settings = read_settings(host=host, port=port, bundle_path=bundle, scoring_threads=scoring_threads)
+            database = open_database(settings.resolved_database_url)
             served_model = self._load_model(settings.bundle_path)
             listener = open_listener(settings.host, settings.port)
-        serve_model(settings, served_model, listener)
+        serve_model(settings, served_model, database, listener)
 
     def _score_text(self, text: str, *, as_json: bool, language: str | None, bundle: Path | None) -> None:
         from rich.console import Console

@@ -15,8 +15,10 @@ from starlette.responses import JSONResponse
 
 from credence.errors import InvalidTextError, UnknownLanguageError
 from service.schemas import UNKNOWN_FIELD
+from service.store.database import StorageUnavailableError
 
 MAX_REPORTED_FAULTS: Final = 20
+STORAGE_RETRY_SECONDS: Final = 5
 
 
 class ProblemType(Enum):
@@ -36,6 +38,11 @@ class ProblemType(Enum):
     TEXT_CONTROL_CHARACTER = ("text-control-character", 422, "A text holds a control character")
     TEXT_LONE_SURROGATE = ("text-lone-surrogate", 422, "A string holds half of a surrogate pair")
     UNKNOWN_LANGUAGE = ("unknown-language", 422, "The language is not one that Credence knows")
+    INVALID_HEADER = ("invalid-header", 422, "A header has a value that cannot be used")
+    KEY_REUSED = ("idempotency-key-reused", 422, "The idempotency key was used for another request")
+    KEY_SPENT = ("idempotency-key-spent", 409, "What was kept under the idempotency key is gone")
+    NO_SUCH_RECORD = ("no-such-record", 404, "Nothing is kept under this id")
+    STORAGE_UNAVAILABLE = ("storage-unavailable", 503, "The database does not answer")
     NOT_FOUND = ("not-found", 404, "There is nothing at this path")
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "The path does not take this method")
     NOT_READY = ("not-ready", 503, "The model is not ready yet")
@@ -134,6 +141,12 @@ def statements_fault(n_statements: int, max_statements: int) -> Fault:
     return Fault(ProblemType.TOO_MANY_STATEMENTS, detail, "/statements")
 
 
+def missing_record(what: str) -> RefusedRequestError:
+    """Return what to raise where nothing is kept under an id."""
+    detail = f"No {what} has this id: it was never kept, or it was deleted."
+    return RefusedRequestError([Fault(ProblemType.NO_SUCH_RECORD, detail)])
+
+
 def install_handlers(app: FastAPI, *, max_statements: int) -> None:
     """Make every error that the framework or a route raises a problem."""
 
@@ -146,6 +159,11 @@ def install_handlers(app: FastAPI, *, max_statements: int) -> None:
     async def answer_language(request: Request, error: UnknownLanguageError) -> ProblemResponse:
         return ProblemResponse([language_fault(error)])
 
+    async def answer_storage(request: Request, error: StorageUnavailableError) -> ProblemResponse:
+        detail = f"{str(error).capitalize()}. Nothing was kept. Try again, or send store: false to be scored unkept."
+        fault = Fault(ProblemType.STORAGE_UNAVAILABLE, detail)
+        return ProblemResponse([fault], {"Retry-After": str(STORAGE_RETRY_SECONDS)})
+
     async def answer_validation(request: Request, error: RequestValidationError) -> ProblemResponse:
         return ProblemResponse([_validation_fault(e, max_statements) for e in error.errors()])
 
@@ -156,6 +174,7 @@ def install_handlers(app: FastAPI, *, max_statements: int) -> None:
     app.exception_handler(RefusedRequestError)(answer_refusal)
     app.exception_handler(InvalidTextError)(answer_text)
     app.exception_handler(UnknownLanguageError)(answer_language)
+    app.exception_handler(StorageUnavailableError)(answer_storage)
     app.exception_handler(RequestValidationError)(answer_validation)
     app.exception_handler(HTTPException)(answer_http)
 

@@ -25,6 +25,8 @@ _MODEL: Final[dict[str, Any]] = {
     "mlflow_run_id": "0" * 32,
     "data_digests": {"statements": "0" * 64},
 }
+_UUID: Final = "00000000-0000-4000-8000-000000000000"
+_ANSWER: Final[dict[str, Any]] = {"request_id": _UUID, "stored": True, "model": _MODEL, "disclaimer": DISCLAIMER}
 
 
 def score_requests() -> dict[str, Any]:
@@ -36,9 +38,8 @@ def score_answers() -> dict[str, Any]:
     """Return the answers that belong to ``score_requests``."""
     return _by_language(
         lambda code: {
+            **_ANSWER,
             "results": [{"id": f"{code}-1", **_statement(code)}],
-            "model": _MODEL,
-            "disclaimer": DISCLAIMER,
         }
     )
 
@@ -52,7 +53,9 @@ def document_answers() -> dict[str, Any]:
     """Return the answers that belong to ``document_requests``."""
     return _by_language(
         lambda code: {
+            **_ANSWER,
             "id": f"{code}-article",
+            "stored_document_id": _UUID,
             "statements": [_statement(code)],
             "rollup": {
                 "n_statements": 1,
@@ -64,8 +67,6 @@ def document_answers() -> dict[str, Any]:
             "is_cut": False,
             "model_version": _MODEL["model_version"],
             "bundle_digest": _MODEL["bundle_digest"],
-            "model": _MODEL,
-            "disclaimer": DISCLAIMER,
         }
     )
 
@@ -73,6 +74,7 @@ def document_answers() -> dict[str, Any]:
 def _statement(code: str) -> dict[str, Any]:
     outcome, length = _OUTCOMES[code], len(STATEMENTS[code])
     return {
+        "score_id": _UUID,
         "label": outcome,
         "reason": None,
         "outcome": outcome,

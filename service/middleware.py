@@ -6,12 +6,15 @@ import traceback
 from email.message import Message as MailMessage
 from pathlib import Path
 from typing import Final
+from uuid import UUID, uuid4
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Fault, ProblemResponse, ProblemType
 
+REQUEST_ID_KEY: Final = "request_id"
 _LOGGER: Final = logging.getLogger("service")
 _IDENTITY: Final = frozenset({"", "identity"})
 _UTF8: Final = frozenset({"", "utf-8", "utf8"})
@@ -76,10 +79,13 @@ class RequestLog:
             return
         started = time.perf_counter()
         statuses: list[int] = []
+        request_id = uuid4()
+        scope.setdefault("state", {})[REQUEST_ID_KEY] = request_id
 
         async def watch(message: Message) -> None:
             if message["type"] == "http.response.start":
                 statuses.append(message["status"])
+                MutableHeaders(scope=message)["X-Request-Id"] = str(request_id)
             await send(message)
 
         try:
@@ -91,7 +97,14 @@ class RequestLog:
                 await ProblemResponse([fault])(scope, receive, watch)
         path = getattr(scope.get("route"), "path", "(no route)")
         milliseconds = (time.perf_counter() - started) * 1000
-        _LOGGER.info("%s %s %s %.0f ms", scope["method"], path, statuses[0] if statuses else "-", milliseconds)
+        status = statuses[0] if statuses else "-"
+        _LOGGER.info("%s %s %s %.0f ms %s", scope["method"], path, status, milliseconds, request_id)
+
+
+async def get_request_id(request: Request) -> UUID:
+    """Return the id that the log gave to a request."""
+    request_id: UUID = getattr(request.state, REQUEST_ID_KEY)
+    return request_id
 
 
 def log_unexpected(error: BaseException) -> None:

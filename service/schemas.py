@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final, Self
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -12,12 +13,15 @@ from credence.language import SUPPORTED_LANGUAGES
 from credence.scoring import DocumentScore, ModelInfo, StatementScore
 from service.model_source import ServedModel
 from service.settings import MAX_STATEMENTS
+from service.store.records import Tags
+from service.store.tables import MAX_TAG_CHARS
 
 UNKNOWN_FIELD: Final = "unknown_field"
 Identifier = Annotated[
     str | None,
     Field(max_length=200, description="Any string of yours; it comes back with the result, repeats allowed."),
 ]
+Tag = Annotated[str | None, Field(min_length=1, max_length=MAX_TAG_CHARS)]
 # The language is checked by the core, so that its error has a type of its own; the enum is for readers of the schema.
 Language = Annotated[
     str | None,
@@ -25,6 +29,11 @@ Language = Annotated[
         description="Overrides the detection of the language.",
         json_schema_extra={"anyOf": [{"type": "string", "enum": list(SUPPORTED_LANGUAGES)}, {"type": "null"}]},
     ),
+]
+
+Store = Annotated[
+    bool | None,
+    Field(description="Whether texts and scores are kept; false: nothing of them is. Null leaves it to the service."),
 ]
 
 
@@ -41,7 +50,19 @@ class _Request(BaseModel):
         return data
 
 
-class StatementRequest(_Request):
+class Tagged(BaseModel):
+    """Whatever the caller wants to find a statement or document by later; kept with its scores."""
+
+    source: Tag = Field(None, description="Where it was published.")
+    author: Tag = Field(None, description="Who wrote or said it.")
+    document_id: Tag = Field(None, description="What it belongs to, in a numbering of the caller's.")
+
+    def to_tags(self) -> Tags:
+        """Return the tags as they are kept."""
+        return Tags(self.source, self.author, self.document_id)
+
+
+class StatementRequest(_Request, Tagged):
     """One statement: a sentence, a headline or a short post."""
 
     text: str = Field(description="The statement, read as written and out of context.")
@@ -53,14 +74,16 @@ class ScoreRequest(_Request):
     """A list of statements. If one of them cannot be scored, none is."""
 
     statements: list[StatementRequest] = Field(min_length=1, max_length=MAX_STATEMENTS)
+    store: Store = None
 
 
-class DocumentRequest(_Request):
+class DocumentRequest(_Request, Tagged):
     """One text, which is split into statements."""
 
     text: str = Field(description="The text, which need not be split.")
     id: Identifier = None
     language: Language = None
+    store: Store = None
 
 
 class StatementAnswer(BaseModel):
@@ -82,23 +105,21 @@ class StatementAnswer(BaseModel):
     model_version: str = Field(description="The version of the model that made the scores.")
     bundle_digest: str = Field(description="The digest of the bundle that made the scores.")
 
-    @classmethod
-    def from_core(cls, score: StatementScore) -> Self:
-        """Take over the fields of a score."""
-        return cls.model_validate(asdict(score))
-
 
 class _Identified(BaseModel):
     id: str | None = Field(description="The `id` of the request.")
 
 
-class StatementResult(StatementAnswer, _Identified):
+class _Kept(BaseModel):
+    score_id: UUID | None = Field(description="Under which it was kept, for `/v1/scores/{id}`; null where it was not.")
+
+
+class StatementResult(StatementAnswer, _Kept, _Identified):
     """The answer for one statement of a list."""
 
-    @classmethod
-    def from_statement(cls, score: StatementScore, identifier: str | None) -> Self:
-        """Take over the fields of a score and the identifier that it was asked under."""
-        return cls.model_validate({"id": identifier, **asdict(score)})
+
+class DocumentStatement(StatementAnswer, _Kept):
+    """The answer for one statement of a document."""
 
 
 class RollupAnswer(BaseModel):
@@ -127,38 +148,71 @@ class ModelLineage(BaseModel):
         return cls.model_validate(asdict(info))
 
 
-class ScoreAnswer(BaseModel):
-    """The results, in the order of the request."""
-
-    results: list[StatementResult]
+class _Answer(BaseModel):
+    request_id: UUID = Field(description="Names this request, as the header X-Request-Id does.")
+    stored: bool = Field(description="Whether texts and scores were kept.")
     model: ModelLineage
     disclaimer: str = DISCLAIMER
 
+
+class ScoreAnswer(_Answer):
+    """The results, in the order of the request."""
+
+    results: list[StatementResult]
+
     @classmethod
-    def from_core(cls, request: ScoreRequest, scores: Sequence[StatementScore], info: ModelInfo) -> Self:
-        """Pair each statement's identifier with its score."""
-        pairs = zip(request.statements, scores, strict=True)
-        results = [StatementResult.from_statement(score, statement.id) for statement, score in pairs]
-        return cls(results=results, model=ModelLineage.from_core(info))
+    def from_core(
+        cls,
+        identifiers: Sequence[str | None],
+        scores: Sequence[StatementScore],
+        score_ids: Sequence[UUID] | None,
+        *,
+        info: ModelInfo,
+        request_id: UUID,
+    ) -> Self:
+        """Pair each statement's identifier with its score and, where it was kept, with the id of that."""
+        ids: Sequence[UUID | None] = score_ids or [None] * len(scores)
+        results = [
+            StatementResult.model_validate({"id": identifier, "score_id": score_id, **asdict(score)})
+            for identifier, score, score_id in zip(identifiers, scores, ids, strict=True)
+        ]
+        model = ModelLineage.from_core(info)
+        return cls(results=results, model=model, request_id=request_id, stored=score_ids is not None)
 
 
-class DocumentAnswer(_Identified):
+class DocumentAnswer(_Answer, _Identified):
     """The statements of a document in reading order, and their roll-up."""
 
-    statements: list[StatementAnswer]
+    stored_document_id: UUID | None = Field(
+        description="Under which it was kept, for `/v1/documents/{id}`; null where it was not."
+    )
+    statements: list[DocumentStatement]
     rollup: RollupAnswer
     is_cut: bool = Field(description="Whether a part of any statement was not read.")
     model_version: str
     bundle_digest: str
-    model: ModelLineage
-    disclaimer: str = DISCLAIMER
 
     @classmethod
-    def from_core(cls, identifier: str | None, document: DocumentScore, info: ModelInfo) -> Self:
-        """Take over the fields of a document score."""
+    def from_core(
+        cls,
+        identifier: str | None,
+        document: DocumentScore,
+        kept: tuple[UUID, Sequence[UUID]] | None,
+        *,
+        info: ModelInfo,
+        request_id: UUID,
+    ) -> Self:
+        """Take over the fields of a document score. ``kept`` are the ids of the document and of its statements."""
+        score_ids: Sequence[UUID | None] = kept[1] if kept else [None] * len(document.statements)
         return cls(
             id=identifier,
-            statements=[StatementAnswer.from_core(score) for score in document.statements],
+            request_id=request_id,
+            stored=kept is not None,
+            stored_document_id=kept[0] if kept else None,
+            statements=[
+                DocumentStatement.model_validate({"score_id": score_id, **asdict(score)})
+                for score, score_id in zip(document.statements, score_ids, strict=True)
+            ],
             rollup=RollupAnswer.model_validate(asdict(document.rollup)),
             is_cut=document.is_cut,
             model_version=document.model_version,

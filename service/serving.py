@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Final
 
 import typer
@@ -13,6 +13,7 @@ from service.app import create_app
 from service.examples import STATEMENTS
 from service.model_source import ServedModel
 from service.settings import Settings
+from service.store.database import Database
 
 _WAITING_CONNECTIONS: Final = 2048
 
@@ -36,7 +37,7 @@ def open_listener(host: str, port: int) -> socket.socket:
     raise ListenError(f"cannot listen on {host} port {port}: {reason}; set another with --host or --port")
 
 
-def serve_model(settings: Settings, served_model: ServedModel, listener: socket.socket) -> None:
+def serve_model(settings: Settings, served_model: ServedModel, database: Database, listener: socket.socket) -> None:
     """Say where the API is and how to ask it something, and serve on a listening socket until stopped."""
     address = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
     typer.echo(f"Credence serves model {served_model.scorer.info.model_version} at {address}. Ask it something:\n")
@@ -44,11 +45,11 @@ def serve_model(settings: Settings, served_model: ServedModel, listener: socket.
     typer.echo(f'    -d \'{{"statements": [{{"text": "{STATEMENTS["en"]}"}}]}}\'\n')
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     config = uvicorn.Config(
-        create_app(settings, served_model),
+        create_app(settings, served_model, database),
         # uvicorn's own access log would repeat query strings; the app logs each request without them.
         access_log=False,
         log_config=None,
         server_header=False,
     )
-    with listener, suppress(KeyboardInterrupt):
+    with listener, closing(database), suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])

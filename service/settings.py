@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import Field, ValidationError
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from credence.errors import CredenceError
@@ -46,6 +47,45 @@ class Settings(BaseSettings):
         le=256,
         description="How many requests are scored at the same time; further ones wait their turn.",
     )
+    state_path: Path = Field(
+        default_factory=lambda: user_data_path("credence"),
+        description="The folder of what the service keeps: its database, and uploads of batches until they are scored.",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="The database, as postgresql://user:password@host/name; without it, SQLite in the state folder.",
+    )
+    store_by_default: bool = Field(
+        default=True, description="Whether scored texts are kept where a request does not say `store`."
+    )
+    retention_days: int | None = Field(
+        default=None, ge=1, description="After how many days scores are deleted with their texts; without it, never."
+    )
+    batch_retention_hours: int = Field(
+        default=168, ge=1, description="How many hours after its end a batch and its results can be fetched."
+    )
+    max_batch_bytes: int = Field(
+        default=1024**3, ge=1, description="The most bytes of the file of a batch; it is streamed to disk."
+    )
+    batch_workers: int = Field(
+        default=1,
+        ge=0,
+        le=64,
+        description="How many threads of this process score batches; 0 leaves them to `credence worker`.",
+    )
+    max_event_streams: int = Field(
+        default=100, ge=0, description="How many clients may listen to /v1/events at the same time."
+    )
+    webhook_allow_private: bool = Field(
+        default=False, description="Whether webhooks may go to private, loopback and link-local addresses."
+    )
+
+    @property
+    def resolved_database_url(self) -> str:
+        """Return the URL of the database, which can hold a password."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.state_path.absolute() / 'credence.db'}"
 
 
 def read_settings(**overrides: str | int | Path | None) -> Settings:

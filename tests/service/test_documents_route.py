@@ -26,7 +26,7 @@ def test_an_answer_carries_id_model_and_disclaimer(client: TestClient) -> None:
     answer = client.post("/v1/documents", json={"text": ARTICLE, "id": "стаття-1"}).json()
     assert (answer["id"], answer["disclaimer"], answer["is_cut"]) == ("стаття-1", DISCLAIMER, False)
     assert answer["model_version"] == answer["model"]["model_version"] == answer["statements"][0]["model_version"]
-    assert set(answer["statements"][0]) == {field.name for field in fields(StatementScore)}
+    assert set(answer["statements"][0]) == {"score_id", *(field.name for field in fields(StatementScore))}
 
 
 def test_a_document_may_have_100_000_characters_and_no_more(client: TestClient) -> None:

@@ -9,6 +9,7 @@ from service.errors import ProblemType
 from service.model_source import ServedModel
 from service.schemas import DocumentAnswer, ScoreAnswer
 from service.settings import Settings
+from service.store.database import Database
 
 ANSWERS: dict[str, type[BaseModel]] = {"/v1/score": ScoreAnswer, "/v1/documents": DocumentAnswer}
 
@@ -60,9 +61,9 @@ def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any
     assert {reference.rsplit("/")[-1] for reference in references(document)} <= set(schemas)
 
 
-def test_the_limits_in_force_are_stated(served_model: ServedModel) -> None:
+def test_the_limits_in_force_are_stated(served_model: ServedModel, database: Database) -> None:
     settings = Settings(max_statements=7, max_statement_chars=80, max_document_chars=900)
-    document = create_app(settings, served_model).openapi()
+    document = create_app(settings, served_model, database).openapi()
     schemas = document["components"]["schemas"]
     assert schemas["ScoreRequest"]["properties"]["statements"]["maxItems"] == 7
     assert schemas["StatementRequest"]["properties"]["text"]["maxLength"] == 80

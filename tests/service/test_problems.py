@@ -11,6 +11,7 @@ from service.app import create_app
 from service.errors import TEXT_PROBLEMS, ProblemType
 from service.model_source import ServedModel
 from service.settings import Settings
+from service.store.database import Database
 
 CANARY = "CANARY-7f3a"
 JSON = {"Content-Type": "application/json"}
@@ -37,8 +38,8 @@ class FailingScorer:
 
 
 @pytest.fixture
-def failing_client(scorer: Scorer) -> Iterator[TestClient]:
-    app = create_app(Settings(), ServedModel(FailingScorer(scorer), "", {}))
+def failing_client(scorer: Scorer, database: Database) -> Iterator[TestClient]:
+    app = create_app(Settings(), ServedModel(FailingScorer(scorer), "", {}), database)
     with TestClient(app) as client:
         yield client
 
@@ -105,9 +106,13 @@ def test_every_bad_statement_of_a_list_is_named(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "known"),
     [
-        ("/v1/score", b'{"statements": [], "SECRETWORD": 1}', ": statements."),
-        ("/v1/score", statements('{"SECRETWORD": 1}'), ": text, id, language."),
-        ("/v1/documents", b'{"text": "Fine", "SECRETWORD": 1}', ": text, id, language."),
+        ("/v1/score", b'{"statements": [], "SECRETWORD": 1}', ": statements, store."),
+        ("/v1/score", statements('{"SECRETWORD": 1}'), ": source, author, document_id, text, id, language."),
+        (
+            "/v1/documents",
+            b'{"text": "Fine", "SECRETWORD": 1}',
+            ": source, author, document_id, text, id, language, store.",
+        ),
     ],
 )
 def test_an_unknown_field_is_answered_with_the_known_ones(
@@ -120,9 +125,9 @@ def test_an_unknown_field_is_answered_with_the_known_ones(
 
 @pytest.mark.parametrize(("max_statements", "n_statements"), [(256, 257), (3, 4), (3, 300)])
 def test_too_many_statements_are_counted_and_the_limit_is_told(
-    served_model: ServedModel, max_statements: int, n_statements: int
+    served_model: ServedModel, database: Database, max_statements: int, n_statements: int
 ) -> None:
-    with TestClient(create_app(Settings(max_statements=max_statements), served_model)) as client:
+    with TestClient(create_app(Settings(max_statements=max_statements), served_model, database)) as client:
         problem = client.post("/v1/score", content=statements(*[GOOD] * n_statements), headers=JSON).json()
     assert problem["type"] == "urn:credence:problem:too-many-statements"
     assert f"{n_statements} statements and at most {max_statements} " in problem["detail"]
@@ -162,9 +167,9 @@ def test_a_too_large_body_is_refused_by_its_declared_length(client: TestClient) 
     assert (response.status_code, response.json()["type"]) == (413, "urn:credence:problem:body-too-large")
 
 
-def test_a_too_large_body_is_refused_while_it_streams_in(served_model: ServedModel) -> None:
+def test_a_too_large_body_is_refused_while_it_streams_in(served_model: ServedModel, database: Database) -> None:
     settings = Settings(max_body_bytes=1000)
-    with TestClient(create_app(settings, served_model)) as client:
+    with TestClient(create_app(settings, served_model, database)) as client:
         response = client.post("/v1/score", content=iter([b" " * 600] * 2), headers=JSON)
     assert (response.status_code, response.json()["type"]) == (413, "urn:credence:problem:body-too-large")
 

@@ -1,0 +1,158 @@
+"""Reads scores and documents, on a connection that the caller has opened."""
+
+from dataclasses import fields
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select
+
+from credence.labels import OUTCOMES
+from credence.scoring import ModelInfo, StatementScore
+from service.store.records import NO_LABEL, ScoreFilter, StoredDocument, StoredScore, Tags
+from service.store.tables import batches, documents, feedback, idempotency_keys, models, scores
+
+_DISPUTES: Final = (
+    select(func.count())
+    .select_from(feedback)
+    .where(feedback.c.score_seq == scores.c.seq, feedback.c.is_dispute)
+    .scalar_subquery()
+)
+_TEXT: Final = func.coalesce(
+    scores.c.text, func.substr(documents.c.text, scores.c.start_char + 1, scores.c.end_char - scores.c.start_char)
+)
+_SOURCE: Final = (
+    scores.join(models, models.c.seq == scores.c.model_seq)
+    .outerjoin(documents, documents.c.seq == scores.c.document_seq)
+    .outerjoin(batches, batches.c.seq == scores.c.batch_seq)
+)
+_SELECT: Final = select(
+    scores,
+    _TEXT.label("statement_text"),
+    _DISPUTES.label("n_disputes"),
+    documents.c.id.label("stored_document_id"),
+    batches.c.id.label("batch_id"),
+    models.c.model_version,
+    models.c.bundle_digest,
+    models.c.calibration_id,
+).select_from(_SOURCE)
+_MODEL_COLUMNS: Final = tuple(models.c[field.name] for field in fields(ModelInfo))
+
+
+def conditions(chosen: ScoreFilter) -> list[ColumnElement[bool]]:
+    """Turn a filter into conditions on the table of scores."""
+    found: list[ColumnElement[bool]] = []
+    for name in ("reason", "language", "source", "author", "document_id"):
+        if (value := getattr(chosen, name)) is not None:
+            found.append(scores.c[name] == value)
+    if chosen.label is not None:
+        found.append(scores.c.label.is_(None) if chosen.label == NO_LABEL else scores.c.label == chosen.label)
+    bounds = (
+        (chosen.since, scores.c.scored_at.__ge__),
+        (chosen.until, scores.c.scored_at.__lt__),
+        (chosen.min_confidence, scores.c.confidence.__ge__),
+        (chosen.max_confidence, scores.c.confidence.__le__),
+    )
+    found.extend(compare(value) for value, compare in bounds if value is not None)
+    if chosen.model_version is not None:
+        versions = select(models.c.seq).where(models.c.model_version == chosen.model_version)
+        found.append(scores.c.model_seq.in_(versions))
+    if chosen.batch_id is not None:
+        found.append(scores.c.batch_seq.in_(select(batches.c.seq).where(batches.c.id == chosen.batch_id)))
+    if chosen.is_disputed is not None:
+        disputed = exists().where(feedback.c.score_seq == scores.c.seq, feedback.c.is_dispute)
+        found.append(disputed if chosen.is_disputed else ~disputed)
+    return found
+
+
+def read_scores(
+    connection: Connection,
+    chosen: ScoreFilter,
+    *,
+    limit: int,
+    before_seq: int | None = None,
+    after_seq: int | None = None,
+) -> list[StoredScore]:
+    """Return the newest scores that a filter lets through, newest first; after ``after_seq``, the oldest first."""
+    query = _SELECT.where(*conditions(chosen)).limit(limit)
+    if before_seq is not None:
+        query = query.where(scores.c.seq < before_seq)
+    if after_seq is not None:
+        query = query.where(scores.c.seq > after_seq)
+    return _stored(connection, query.order_by(scores.c.seq.desc() if after_seq is None else scores.c.seq))
+
+
+def read_score_range(connection: Connection, *, first_seq: int, last_seq: int) -> list[StoredScore]:
+    """Return the scores of an event, the oldest first, without those that were deleted since."""
+    return _stored(connection, _SELECT.where(scores.c.seq.between(first_seq, last_seq)).order_by(scores.c.seq))
+
+
+def read_score(connection: Connection, score_id: UUID) -> StoredScore | None:
+    """Return one score, or null."""
+    return next(iter(_stored(connection, _SELECT.where(scores.c.id == score_id))), None)
+
+
+def read_request(connection: Connection, request_id: UUID) -> list[StoredScore]:
+    """Return the scores of one request in the order of the request."""
+    return _stored(connection, _SELECT.where(scores.c.request_id == request_id).order_by(scores.c.seq))
+
+
+def find_request(connection: Connection, key: str) -> UUID | None:
+    """Return the request that used an idempotency key, or null."""
+    return connection.execute(
+        select(idempotency_keys.c.request_id).where(idempotency_keys.c.key == key)
+    ).scalar_one_or_none()
+
+
+def read_document(connection: Connection, document_id: UUID) -> StoredDocument | None:
+    """Return a document with its statements, or null."""
+    return _document(connection, documents.c.id == document_id)
+
+
+def read_document_of_request(connection: Connection, request_id: UUID) -> StoredDocument | None:
+    """Return the document that was kept for a request, or null."""
+    return _document(connection, documents.c.request_id == request_id)
+
+
+def read_model(connection: Connection, bundle_digest: str) -> ModelInfo | None:
+    """Return a model that has made a score, or null."""
+    row = connection.execute(select(*_MODEL_COLUMNS).where(models.c.bundle_digest == bundle_digest)).one_or_none()
+    return None if row is None else ModelInfo(**row._mapping)
+
+
+def _document(connection: Connection, condition: ColumnElement[bool]) -> StoredDocument | None:
+    query = select(documents, *_MODEL_COLUMNS).join(models, models.c.seq == documents.c.model_seq)
+    row = connection.execute(query.where(condition)).one_or_none()
+    if row is None:
+        return None
+    statements = _stored(connection, _SELECT.where(scores.c.document_seq == row.seq).order_by(scores.c.seq))
+    return StoredDocument(
+        id=row.id,
+        scored_at=row.scored_at,
+        request_id=row.request_id,
+        caller_id=row.caller_id,
+        tags=_tags(row),
+        text=row.text,
+        is_cut=row.is_cut,
+        model=ModelInfo(**{field.name: row._mapping[field.name] for field in fields(ModelInfo)}),
+        statements=tuple(statements),
+    )
+
+
+def _stored(connection: Connection, query: Select[Any]) -> list[StoredScore]:
+    return [_to_stored(row) for row in connection.execute(query)]
+
+
+def _to_stored(row: Row[Any]) -> StoredScore:
+    columns = row._mapping
+    plain = {field.name for field in fields(StatementScore)} - {"scores", "prediction_set"}
+    score = StatementScore(
+        **{name: columns[name] for name in plain},
+        scores={o: columns[f"score_{o}"] for o in OUTCOMES} if row.confidence is not None else None,
+        prediction_set=tuple(row.prediction_set) if row.prediction_set is not None else None,
+    )
+    names = {field.name for field in fields(StoredScore)} - {"tags", "text", "score"}
+    return StoredScore(**{name: columns[name] for name in names}, tags=_tags(row), text=row.statement_text, score=score)
+
+
+def _tags(row: Row[Any]) -> Tags:
+    return Tags(row.source, row.author, row.document_id)
