@@ -1,174 +1,95 @@
-"""Files of rows, as JSON lines or CSV, read one row at a time."""
+"""Files of rows, as JSON lines, CSV or Parquet, read one row at a time."""
 
-import csv
-import json
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
-from io import BufferedReader, TextIOWrapper
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from credence.errors import CredenceError
-from service.text_encoding import UTF16_MARKS, conversion_hint
+from service.csv_rows import check_csv_header, read_csv
+from service.file_signatures import name_binary
+from service.json_rows import read_json_lines, require_json_lines
+from service.parquet_rows import ParquetRows, read_parquet
+from service.rows import BadRow, Row, RowFileError, RowId
+from service.text_encoding import (
+    UTF8,
+    UTF8_MARK,
+    UTF16_MARKS,
+    conversion_hint,
+    looks_like_utf8,
+    require_encoding,
+)
 
-if TYPE_CHECKING:
-    from _csv import Reader as CsvReader
-
-RowId = str | int | None
-
-_BOM: Final = b"\xef\xbb\xbf"
-_DELIMITERS: Final = (",", ";", "\t")
-_REQUIRED_COLUMNS: Final = frozenset({"id", "text"})
-_COLUMNS: Final = _REQUIRED_COLUMNS | {"language"}
-# Also how much a quote that is never closed can take with it, and so what a row can take of the memory.
-_MAX_CELL_CHARS: Final = 2 * 1024 * 1024
-# Under the error handler ``surrogateescape`` these stand for the bytes that are not UTF-8.
-_ESCAPED_BYTES: Final = frozenset(map(chr, range(0xDC80, 0xDD00)))
-
-
-class RowFileError(CredenceError):
-    """A file of rows cannot be used as a whole; the message says why and what to do."""
+__all__ = ["BadRow", "Row", "RowFileError", "RowFormat", "RowId", "check_row_file", "read_rows", "row_format"]
 
 
 class RowFormat(StrEnum):
-    """The formats, by the extension of the file's name."""
+    """The formats, by the usual extension of a file's name."""
 
     JSON_LINES = ".jsonl"
     CSV = ".csv"
+    PARQUET = ".parquet"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row that can be read. ``line`` counts from 1 and is where the row begins."""
-
-    line: int
-    id: RowId
-    text: str
-    language: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row that cannot be scored. ``kind`` is stable; the message never repeats the row."""
-
-    line: int
-    id: RowId
-    kind: str
-    message: str
+_EXTENSIONS: Final = {
+    ".jsonl": RowFormat.JSON_LINES,
+    ".ndjson": RowFormat.JSON_LINES,
+    ".csv": RowFormat.CSV,
+    ".parquet": RowFormat.PARQUET,
+}
 
 
 def row_format(path: Path) -> RowFormat:
     """Return the format of a file by its extension; raises ``RowFileError``."""
-    try:
-        return RowFormat(path.suffix.lower())
-    except ValueError:
-        raise RowFileError(f"{path.name}: the name must end in {' or '.join(RowFormat)}") from None
+    if found := _EXTENSIONS.get(path.suffix.lower()):
+        return found
+    *most, last = _EXTENSIONS
+    raise RowFileError(f"{path.name}: the name must end in {', '.join(most)} or {last}")
 
 
-def read_rows(file: BufferedReader, file_format: RowFormat) -> Iterator[Row | BadRow]:
-    """Read rows one by one; blank lines are passed over. Raises ``RowFileError`` for the file as a whole."""
-    beginning = file.peek(2)[:2]
-    if beginning in UTF16_MARKS:
+def read_rows(file: BufferedReader, file_format: RowFormat, *, encoding: str = UTF8) -> Iterator[Row | BadRow]:
+    """Read rows one by one; blank lines are passed over, and no row takes more memory than ``MAX_ROW_SIZE`` allows.
+
+    ``encoding`` is of CSV and JSON lines. Raises ``RowFileError`` for the file as a whole, at once or on the way.
+    """
+    taken = _check_beginning(file, file_format, encoding)
+    if file_format is RowFormat.PARQUET:
+        return read_parquet(file)
+    return read_csv(file, taken) if file_format is RowFormat.CSV else read_json_lines(file, taken)
+
+
+def check_row_file(path: Path, file_format: RowFormat, *, encoding: str = UTF8) -> int | None:
+    """Check what can be checked of a file without reading its rows: its kind, its encoding, its columns.
+
+    Returns how many rows it has, where the format says so, as only Parquet does. Raises ``RowFileError`` and
+    ``OSError``.
+    """
+    with path.open("rb") as file:
+        taken = _check_beginning(file, file_format, encoding)
+        if file_format is RowFormat.PARQUET:
+            return ParquetRows(file).n_rows
+        if file_format is RowFormat.CSV:
+            check_csv_header(file, taken)
+        else:
+            require_json_lines(file.peek())
+    return None
+
+
+def _check_beginning(file: BufferedReader, file_format: RowFormat, encoding: str) -> str:
+    """Return the usual name of the encoding. Raises ``RowFileError`` where the file is of another kind."""
+    taken = require_encoding(encoding)
+    if file_format is RowFormat.PARQUET:
+        if taken != UTF8:
+            raise RowFileError("a Parquet file says itself how it is encoded; name no encoding for it")
+        return taken
+    beginning = file.peek()
+    if beginning.startswith(UTF16_MARKS):
         raise RowFileError(f"the input is UTF-16; {conversion_hint(beginning)}")
-    return _read_csv(file) if file_format is RowFormat.CSV else _read_json_lines(file)
+    if binary := name_binary(beginning):
+        raise RowFileError(f"the input is not text but {binary}; save it as {_KINDS[file_format]}")
+    if taken != UTF8 and (beginning.startswith(UTF8_MARK) or looks_like_utf8(beginning)):
+        raise RowFileError(f"the input is UTF-8 and not {taken}; name no encoding for it")
+    return taken
 
 
-def _read_json_lines(file: BufferedReader) -> Iterator[Row | BadRow]:
-    has_rows = False
-    for line, raw in enumerate(file, start=1):
-        content = raw.removeprefix(_BOM) if line == 1 else raw
-        if not content.strip():
-            continue
-        if not has_rows and content.lstrip().startswith(b"["):
-            raise RowFileError("the input is a JSON array; put one object on a line, as in: jq -c '.[]' old > new")
-        has_rows = True
-        yield _parse_json_line(line, content)
-
-
-def _parse_json_line(line: int, raw: bytes) -> Row | BadRow:
-    try:
-        row = json.loads(raw.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        return BadRow(
-            line, None, "invalid_encoding", f"Byte {error.start} of the line is not UTF-8; {conversion_hint()}."
-        )
-    except (ValueError, RecursionError):
-        return BadRow(line, None, "invalid_json", "The line is not JSON that can be read.")
-    if not isinstance(row, dict):
-        return BadRow(line, None, "invalid_row", "The line is not a JSON object with the keys id and text.")
-    identifier, text, language = row.get("id"), row.get("text"), row.get("language")
-    if isinstance(identifier, bool) or not (identifier is None or isinstance(identifier, str | int)):
-        return BadRow(line, None, "invalid_id", "The id is neither a string nor an integer.")
-    if isinstance(identifier, str) and not identifier.isascii() and _has_surrogate(identifier):
-        return BadRow(line, None, "invalid_id", "The id holds half a surrogate pair, which cannot be written.")
-    if not isinstance(text, str):
-        return BadRow(line, identifier, "missing_text", "The row has no text, or it is not a string.")
-    if not (language is None or isinstance(language, str)):
-        return BadRow(line, identifier, "unknown_language", "The language is not a string.")
-    return Row(line, identifier, text, language or None)
-
-
-def _read_csv(file: BufferedReader) -> Iterator[Row | BadRow]:
-    text = TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    old_limit = csv.field_size_limit(_MAX_CELL_CHARS)
-    try:
-        first_line = text.readline(_MAX_CELL_CHARS)
-        if first_line:
-            header, delimiter = _read_header(first_line)
-            yield from _read_csv_rows(csv.reader(text, delimiter=delimiter, strict=True), header)
-    finally:
-        csv.field_size_limit(old_limit)
-        # The file belongs to the caller, who still asks it how far the reading has got.
-        text.detach()
-
-
-def _read_csv_rows(reader: "CsvReader", header: list[str]) -> Iterator[Row | BadRow]:
-    while True:
-        # The header is the first line; a row can span several.
-        line = reader.line_num + 2
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            span = f"Lines {line} to {reader.line_num + 1} are not rows" if reader.line_num + 1 > line else "Not a row"
-            fault = f"a quote inside a text is not doubled, or is never closed within {_MAX_CELL_CHARS} characters"
-            yield BadRow(line, None, "invalid_csv", f"{span}: {fault}.")
-            continue
-        if cells:
-            yield _parse_cells(line, header, cells)
-
-
-def _read_header(line: str) -> tuple[list[str], str]:
-    for delimiter in _DELIMITERS:
-        header = [_column_name(name) for name in next(csv.reader([line], delimiter=delimiter), [])]
-        if set(header) >= _REQUIRED_COLUMNS:
-            if repeated := ", ".join(sorted(name for name in _COLUMNS if header.count(name) > 1)):
-                raise RowFileError(f"the first line names a column more than once: {repeated}; keep one of each")
-            return header, delimiter
-    found = {_column_name(name.strip().strip('"')) for name in re.split(r"[,;\t]", line)}
-    missing = ", ".join(sorted(_REQUIRED_COLUMNS - found)) or "one kind of comma between the names"
-    raise RowFileError(f"the first line must name the columns id, text and optionally language; missing: {missing}")
-
-
-def _column_name(written: str) -> str:
-    return written.strip().casefold()
-
-
-def _parse_cells(line: int, header: list[str], cells: list[str]) -> Row | BadRow:
-    found = dict(zip(header, cells, strict=False))
-    identifier = found.get("id")
-    if identifier is not None and _has_surrogate(identifier):
-        return BadRow(line, None, "invalid_encoding", f"The id is not UTF-8; {conversion_hint()}.")
-    if len(cells) != len(header):
-        fault = f"The row has {len(cells)} cells and the header {len(header)}: put quotes round a text with commas."
-        return BadRow(line, identifier, "invalid_row", fault)
-    if not _ESCAPED_BYTES.isdisjoint(found["text"]):
-        return BadRow(line, identifier, "invalid_encoding", f"The text is not UTF-8; {conversion_hint()}.")
-    return Row(line, identifier, found["text"], found.get("language") or None)
-
-
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= char <= "\udfff" for char in text)
+_KINDS: Final = {RowFormat.JSON_LINES: "JSON lines", RowFormat.CSV: "CSV"}

@@ -1,30 +1,45 @@
 """Scores rows in chunks: order is kept, a bad row never stops the rest, and memory does not grow with the file."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Final
-
-from rich.console import Console
-from rich.progress import Progress
 
 from credence.errors import InvalidTextError, UnknownLanguageError
 from credence.language import require_language
 from credence.normalise import check_text
 from credence.scoring import Scorer
-from service.row_files import BadRow, Row, read_rows, row_format
+from service.row_files import BadRow, Row, check_row_file, read_rows, row_format
+from service.row_progress import show_progress
 from service.row_writers import RowWriter, build_writer, replacing
+from service.text_encoding import UTF8
 
 CHUNK_ROWS: Final = 128
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RowCounts:
-    """How many rows there were, and how many of them could not be scored."""
+    """How many rows there were, how many of them had which kind of fault, and the first of each kind."""
 
-    n_rows: int
-    n_errors: int
+    n_rows: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    first_errors: dict[str, BadRow] = field(default_factory=dict)
+
+    @property
+    def n_errors(self) -> int:
+        """Return how many rows could not be scored."""
+        return self.errors.total()
+
+    def add(self, rows: Sequence[Row | BadRow]) -> None:
+        """Count rows."""
+        self.n_rows += len(rows)
+        for row in rows:
+            if isinstance(row, BadRow):
+                self.errors[row.kind] += 1
+                self.first_errors.setdefault(row.kind, row)
 
 
 def score_rows(
@@ -33,48 +48,45 @@ def score_rows(
     writer: RowWriter,
     *,
     max_chars: int,
-    report_progress: Callable[[], None],
+    report_progress: Callable[[int], None],
 ) -> RowCounts:
-    """Score each row as one statement and write one row for it; progress is reported after each chunk."""
-    n_rows = n_errors = 0
-    checked = (_check(row, max_chars) for row in rows)
+    """Score each row as one statement and write one row for it; after each chunk, say how many rows are done."""
+    counts = RowCounts()
+    checked = (check_row(row, max_chars) for row in rows)
     for chunk in _chunks(checked):
         _score_chunk(chunk, scorer, writer)
-        n_rows += len(chunk)
-        n_errors += sum(isinstance(row, BadRow) for row in chunk)
-        report_progress()
-    return RowCounts(n_rows, n_errors)
+        counts.add(chunk)
+        report_progress(counts.n_rows)
+    return counts
 
 
 def score_row_file(
-    input_path: Path, output_path: Path, *, load_scorer: Callable[[], Scorer], max_chars: int
+    input_path: Path, output_path: Path, *, load_scorer: Callable[[], Scorer], max_chars: int, encoding: str = UTF8
 ) -> RowCounts:
     """Score the rows of one file into another, with a progress bar on a terminal.
 
     The output appears only when all rows went through. Raises ``RowFileError`` and ``OSError``.
     """
     input_format, output_format = row_format(input_path), row_format(output_path)
-    console = Console(stderr=True)
-    with input_path.open("rb") as file, Progress(console=console, disable=not console.is_terminal) as progress:
-        rows = read_rows(file, input_format)
-        scorer = load_scorer()
-        task = progress.add_task("Scoring", total=input_path.stat().st_size)
-        with replacing(output_path) as output:
-            return score_rows(
-                rows,
-                scorer,
-                build_writer(output, output_format),
-                max_chars=max_chars,
-                report_progress=lambda: progress.update(task, completed=file.tell()),
-            )
+    n_expected = check_row_file(input_path, input_format, encoding=encoding)
+    scorer = load_scorer()
+    with (
+        input_path.open("rb") as file,
+        replacing(output_path) as output,
+        show_progress(n_expected or input_path.stat().st_size) as report,
+        closing(build_writer(output, output_format)) as writer,
+    ):
+        return score_rows(
+            read_rows(file, input_format, encoding=encoding),
+            scorer,
+            writer,
+            max_chars=max_chars,
+            report_progress=lambda n_rows: report(n_rows, n_rows if n_expected else file.tell()),
+        )
 
 
-def _chunks(rows: Iterator[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
-    while chunk := list(islice(rows, CHUNK_ROWS)):
-        yield chunk
-
-
-def _check(row: Row | BadRow, max_chars: int) -> Row | BadRow:
+def check_row(row: Row | BadRow, max_chars: int) -> Row | BadRow:
+    """Return the row, or what is to be said of it where it cannot be scored."""
     if isinstance(row, BadRow):
         return row
     try:
@@ -86,6 +98,11 @@ def _check(row: Row | BadRow, max_chars: int) -> Row | BadRow:
     except UnknownLanguageError as error:
         return BadRow(row.line, row.id, "unknown_language", str(error))
     return row
+
+
+def _chunks(rows: Iterator[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
+    while chunk := list(islice(rows, CHUNK_ROWS)):
+        yield chunk
 
 
 def _score_chunk(chunk: list[Row | BadRow], scorer: Scorer, writer: RowWriter) -> None:

@@ -2,7 +2,7 @@ import csv
 import json
 from collections.abc import Iterator
 from dataclasses import fields
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -210,13 +210,13 @@ def test_a_negative_number_stays_a_number_in_csv(convert: Convert) -> None:
     [
         (b"\n", ".csv", "missing: id, text"),
         (b"id,body\n1,x", ".csv", "missing: text"),
-        (b"id,text;language\n1,x", ".csv", "missing: one kind of comma"),
+        (b"id,text;language\n1,x", ".csv", "several kinds of comma"),
         (b"id,text,text\n1,x,y", ".csv", "more than once: text"),
         (b"Text,ID,id,text\n1,2,3,4", ".csv", "more than once: id, text"),
         ("id,text\n1,x".encode("utf-16"), ".csv", "iconv -f UTF-16 -t UTF-8"),
         (b'[{"id": 1, "text": "x"},\n{"id": 2, "text": "y"}]', ".jsonl", "a JSON array; put one object on a line"),
         (b'\xef\xbb\xbf\n [\n  {"id": 1}\n]', ".jsonl", "a JSON array; put one object on a line"),
-        (b"", ".txt", "must end in .jsonl or .csv"),
+        (b"", ".txt", "must end in .jsonl, .ndjson, .csv or .parquet"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_whole(
@@ -276,15 +276,15 @@ def test_a_failure_leaves_the_old_output_and_no_half_one(scorer: Scorer, tmp_pat
 
 
 def test_no_more_than_one_chunk_is_held_in_memory(scorer: Scorer) -> None:
-    output, pulled = StringIO(), 0
+    output, pulled = BytesIO(), 0
 
     def rows() -> Iterator[Row | BadRow]:
         nonlocal pulled
         for line in range(1, 5 * CHUNK_ROWS):
             pulled += 1
-            assert pulled - output.getvalue().count("\n") <= CHUNK_ROWS
+            assert pulled - output.getvalue().count(b"\n") <= CHUNK_ROWS
             yield Row(line, line, GOOD, None)
 
     writer = JsonLinesWriter(output)
-    counts = score_rows(rows(), scorer, writer, max_chars=2000, report_progress=lambda: None)
+    counts = score_rows(rows(), scorer, writer, max_chars=2000, report_progress=lambda n_rows: None)
     assert (counts.n_rows, counts.n_errors) == (5 * CHUNK_ROWS - 1, 0)
