@@ -1,32 +1,37 @@
 """The connection to the database: opening, migrating, reading, and writing in turns. One code path for both kinds."""
 
 import os
-import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, cast
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, select, text, update
+from sqlalchemy import Connection, Engine, select, text, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from credence.errors import CredenceError
+from service.store.engines import POSTGRESQL, SQLITE, build_engine
+from service.store.faults import describe_fault, is_passing
+from service.store.residues import empty_log, is_due, note_deleted, read_note, withdraw_note, write_anew
 from service.store.tables import store_state
 
-SQLITE: Final = "sqlite"
-POSTGRESQL: Final = "postgresql"
 _DRIVERS: Final = {SQLITE: "sqlite+pysqlite", POSTGRESQL: "postgresql+psycopg", "postgres": "postgresql+psycopg"}
-_BUSY_SECONDS: Final = 10
+_BUSY_SECONDS: Final = 10.0
+# Else each query of a transaction would see what was written since the one before.
+_ONE_STATE: Final = {POSTGRESQL: {"isolation_level": "REPEATABLE READ"}}
 # Any number will do, as long as every process takes the same.
 _MIGRATION_LOCK: Final = 4_215_370_622
+_NAME_DATABASE: Final = "name another with CREDENCE_DATABASE_URL or CREDENCE_STATE_PATH"
 
 
 class StorageError(CredenceError):
@@ -40,13 +45,23 @@ class StorageUnavailableError(CredenceError):
 class Database:
     """An open database. Every use goes through ``reading`` or ``writing``, in whatever thread."""
 
-    def __init__(self, url: str) -> None:
-        """Prepare connections without making one. Raises ``StorageError`` for a URL that cannot be used."""
+    def __init__(self, url: str, *, busy_seconds: float = _BUSY_SECONDS) -> None:
+        """Prepare connections without making one; whoever finds the database locked waits so long and no longer.
+
+        Raises ``StorageError`` for a URL that cannot be used.
+        """
         parsed = _parse_url(url)
         self.kind = parsed.get_backend_name()
         self._path = Path(parsed.database) if self.kind == SQLITE and parsed.database else None
         self._file: tuple[int, int] | None = None
-        self._engine = _build_engine(parsed)
+        self._busy_seconds = busy_seconds
+        self._written_anew_at = time.monotonic()
+        # How often it did not answer so far.
+        self.n_faults = 0
+        try:
+            self._engine = build_engine(parsed, busy_seconds=busy_seconds)
+        except (ImportError, NoSuchModuleError):
+            raise StorageError(f"no driver for {parsed.drivername} is installed; install credence[service]") from None
 
     @property
     def engine(self) -> Engine:
@@ -63,6 +78,8 @@ class Database:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
                 if self.kind == POSTGRESQL:
+                    # However long another process migrates, it is waited for.
+                    connection.execute(text("SET LOCAL lock_timeout = 0"))
                     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
                 config = _alembic_config()
                 head = ScriptDirectory.from_config(config).get_current_head()
@@ -71,18 +88,37 @@ class Database:
                     command.upgrade(config, "head")
         except CommandError:
             raise StorageError(
-                "the database has a schema that this version of Credence does not know: a newer version made it; "
-                "install that version, or name another database with CREDENCE_DATABASE_URL"
+                "the database has a schema that this version of Credence does not know: a newer version made it, or "
+                "another program; install that version, or name another database with CREDENCE_DATABASE_URL"
             ) from None
         except (OSError, DBAPIError) as error:
-            raise StorageError(f"cannot open the database: {_fault(error)}; see CREDENCE_DATABASE_URL") from None
+            raise StorageError(
+                f"cannot open the database: {describe_fault(error)}; see CREDENCE_DATABASE_URL"
+            ) from None
         if self._path is not None:
             self._file = _identity(self._path)
+
+    def require_schema(self) -> None:
+        """Make sure, changing nothing, that the database is there with the schema in use. Raises ``StorageError``."""
+        if self._path is not None and not self._path.is_file():
+            raise StorageError(f"there is no database at {self._path}; {_NAME_DATABASE}")
+        try:
+            with self._engine.connect() as connection:
+                found = MigrationContext.configure(connection).get_current_revision()
+        except DBAPIError as error:
+            raise StorageError(f"cannot open the database: {describe_fault(error)}; {_NAME_DATABASE}") from None
+        if found is None:
+            raise StorageError(f"nothing of Credence is in this database; {_NAME_DATABASE}")
+        if found != ScriptDirectory.from_config(_alembic_config()).get_current_head():
+            raise StorageError(
+                "the database has the schema of another version of Credence; an older one is brought up to date when "
+                "credence serve starts"
+            )
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a transaction that sees one state of the database. Raises ``StorageUnavailableError``."""
-        with self._using("DEFERRED") as connection:
+        with self._using("DEFERRED", **_ONE_STATE.get(self.kind, {})) as connection:
             yield connection
 
     @contextmanager
@@ -102,74 +138,80 @@ class Database:
         with self.reading() as connection:
             return int(connection.execute(select(store_state.c.revision)).scalar_one())
 
-    def shed_deleted(self) -> None:
-        """Let go of what deleted rows have left in SQLite's log. Nobody need wait for it: it is tried, no more."""
+    def read_time(self, connection: Connection) -> datetime:
+        """Return the time by the clock that everybody on this database shares: the server's, or the one machine's."""
         if self.kind == SQLITE:
-            with self._using("") as connection:
-                connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+            return datetime.now(UTC)
+        return cast(datetime, connection.execute(text("SELECT clock_timestamp()")).scalar_one()).astimezone(UTC)
+
+    def shed_deleted(self) -> None:
+        """Let go of what deleted rows have left in the log of SQLite, as far as nobody reads it just now.
+
+        What they may have left in its file ``tidy_deleted`` sees to, which runs now and then.
+        """
+        if self.kind == SQLITE:
+            with self._using("IMMEDIATE") as connection:
+                note_deleted(connection)
+            self._empty_log()
+
+    def tidy_deleted(self) -> None:
+        """Let go of what deleted rows have left in the files of SQLite, where that is due.
+
+        A small file is written anew for it each time, a larger one the more seldom, the larger it is.
+        """
+        if self._path is None:
+            return
+        with self._using("") as connection:
+            note = read_note(connection)
+            if note and is_due(self._path.stat().st_size, time.monotonic() - self._written_anew_at):
+                write_anew(connection)
+                self._written_anew_at = time.monotonic()
+            else:
+                note = 0
+        if note:
+            with self._using("IMMEDIATE") as connection:
+                withdraw_note(connection, note)
+        self._empty_log()
+
+    def _empty_log(self) -> None:
+        with self._using("") as connection:
+            empty_log(connection, self._busy_seconds)
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
 
     @contextmanager
-    def _using(self, begin: str) -> Iterator[Connection]:
+    def _using(self, begin: str, **options: str) -> Iterator[Connection]:
         self._check_file()
         try:
-            with self._engine.connect().execution_options(begin=begin) as connection, connection.begin():
+            with self._engine.connect().execution_options(begin=begin, **options) as connection, connection.begin():
                 yield connection
         except (DBAPIError, PoolTimeoutError) as error:
             if isinstance(error, DBAPIError) and not is_passing(error):
                 raise
-            raise StorageUnavailableError(f"the database did not answer: {_fault(error)}") from None
+            raise self._unavailable(describe_fault(error)) from None
 
     def _check_file(self) -> None:
         # SQLite goes on writing into a file that somebody has removed, and all of it would be lost.
         if self._path is not None and self._file is not None and _identity(self._path) != self._file:
             self._engine.dispose()
-            raise StorageUnavailableError(
-                "the database did not answer: its file was removed or replaced; put it back, or restart the service"
-            )
+            raise self._unavailable("its file was removed or replaced; put it back, or restart the service")
+
+    def _unavailable(self, fault: str) -> StorageUnavailableError:
+        self.n_faults += 1
+        return StorageUnavailableError(f"the database did not answer: {fault}")
 
 
-def open_database(url: str) -> Database:
-    """Open a database and bring its schema up to date. Raises ``StorageError``."""
-    database = Database(url)
-    database.migrate()
+def open_database(url: str, *, busy_seconds: float = _BUSY_SECONDS) -> Database:
+    """Open a database and bring its schema up to date; see ``Database``. Raises ``StorageError``."""
+    database = Database(url, busy_seconds=busy_seconds)
+    try:
+        database.migrate()
+    except StorageError:
+        database.close()
+        raise
     return database
-
-
-def is_passing(error: DBAPIError) -> bool:
-    """Say whether a database fault lies in the state of the database and not in what was asked of it."""
-    names = {type(cause).__name__ for cause in (error, error.orig)}
-    return error.connection_invalidated or bool(names & {"OperationalError", "InterfaceError", "InternalError"})
-
-
-def _fault(error: Exception) -> str:
-    """Say what went wrong in words that cannot hold a value: those of the driver are not taken over."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(cause, sqlite3.Error):
-        name = getattr(cause, "sqlite_errorname", "").split("_")
-        return _SQLITE_FAULTS.get(name[1] if len(name) > 1 else "", type(cause).__name__)
-    if isinstance(cause, OSError):
-        return cause.strerror or type(cause).__name__
-    if isinstance(cause, PoolTimeoutError):
-        return "all connections are taken"
-    code = getattr(cause, "sqlstate", None)
-    return f"{type(cause).__name__} (SQLSTATE {code})" if code else "no connection to the server"
-
-
-_SQLITE_FAULTS: Final = {
-    "BUSY": "it is locked by another program",
-    "LOCKED": "it is locked by another program",
-    "FULL": "the disk is full",
-    "READONLY": "it cannot be written to",
-    "CANTOPEN": "its file cannot be opened",
-    "IOERR": "its file cannot be read or written",
-    "CORRUPT": "its file is damaged",
-    "NOTADB": "the file is not an SQLite database",
-    "PERM": "its file cannot be opened",
-}
 
 
 def _parse_url(url: str) -> URL:
@@ -180,48 +222,16 @@ def _parse_url(url: str) -> URL:
         raise StorageError(
             "CREDENCE_DATABASE_URL must look like sqlite:////folder/file.db or postgresql://user:password@host/database"
         ) from None
-    if driver.startswith(SQLITE) and parsed.database in (None, "", ":memory:"):
-        raise StorageError("CREDENCE_DATABASE_URL must name a file: a database in memory is lost with the process")
+    if driver.startswith(SQLITE):
+        _check_sqlite(parsed)
     return parsed.set(drivername=driver)
 
 
-def _build_engine(url: URL) -> Engine:
-    is_sqlite = url.get_backend_name() == SQLITE
-    options: dict[str, Any] = (
-        {"connect_args": {"timeout": _BUSY_SECONDS, "check_same_thread": False}}
-        if is_sqlite
-        else {"connect_args": {"connect_timeout": _BUSY_SECONDS}, "pool_pre_ping": True}
-    )
-    try:
-        # A message with the parameters in it would be a message with texts in it.
-        engine = create_engine(url, hide_parameters=True, pool_size=8, max_overflow=16, pool_timeout=30, **options)
-    except (ImportError, NoSuchModuleError):
-        raise StorageError(f"no driver for {url.drivername} is installed; install credence[service]") from None
-    if is_sqlite:
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
-    # Transactions are begun by hand below; the module's own way would begin them too late.
-    connection.isolation_level = None
-    for pragma in (
-        "journal_mode = WAL",
-        # With FULL a commit survives a power cut too, not only the end of the process.
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        # What is deleted is overwritten, so that no text stays in the file.
-        "secure_delete = ON",
-        "temp_store = MEMORY",
-        "cache_size = -65536",
-    ):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    if mode := connection.get_execution_options().get("begin", "DEFERRED"):
-        connection.exec_driver_sql(f"BEGIN {mode}")
+def _check_sqlite(url: URL) -> None:
+    if url.database in (None, "", ":memory:"):
+        raise StorageError("CREDENCE_DATABASE_URL must name a file: a database in memory is lost with the process")
+    if url.query or url.database.startswith("file:") or "\0" in url.database:
+        raise StorageError("CREDENCE_DATABASE_URL must name a plain file where it begins with sqlite: no file: or ?")
 
 
 def _alembic_config() -> Config:

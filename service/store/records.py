@@ -8,6 +8,7 @@ from uuid import UUID
 from credence.scoring import ModelInfo, StatementScore
 
 NO_LABEL: Final = "none"
+MAX_TAG_CHARS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """Reads scores and documents, on a connection that the caller has opened."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
 from credence.labels import OUTCOMES
 from credence.scoring import ModelInfo, StatementScore
@@ -17,6 +18,8 @@ _DISPUTES: Final = (
     .where(feedback.c.score_seq == scores.c.seq, feedback.c.is_dispute)
     .scalar_subquery()
 )
+# It begins with the few that are disputed; asking of each score would go through all of them.
+DISPUTED: Final = scores.c.seq.in_(select(feedback.c.score_seq).where(feedback.c.is_dispute))
 _TEXT: Final = func.coalesce(
     scores.c.text, func.substr(documents.c.text, scores.c.start_char + 1, scores.c.end_char - scores.c.start_char)
 )
@@ -35,6 +38,12 @@ _SELECT: Final = select(
     models.c.bundle_digest,
     models.c.calibration_id,
 ).select_from(_SOURCE)
+_TOLD: Final = (
+    scores.c.id.label("score_id"),
+    *(scores.c[name] for name in ("scored_at", "label", "reason", "outcome", "confidence", "language")),
+    *(scores.c[name] for name in ("source", "author", "document_id")),
+    models.c.model_version,
+)
 _MODEL_COLUMNS: Final = tuple(models.c[field.name] for field in fields(ModelInfo))
 
 
@@ -59,9 +68,21 @@ def conditions(chosen: ScoreFilter) -> list[ColumnElement[bool]]:
     if chosen.batch_id is not None:
         found.append(scores.c.batch_seq.in_(select(batches.c.seq).where(batches.c.id == chosen.batch_id)))
     if chosen.is_disputed is not None:
-        disputed = exists().where(feedback.c.score_seq == scores.c.seq, feedback.c.is_dispute)
-        found.append(disputed if chosen.is_disputed else ~disputed)
+        found.append(DISPUTED if chosen.is_disputed else ~DISPUTED)
     return found
+
+
+def read_span(connection: Connection, chosen: ScoreFilter) -> tuple[int, int] | None:
+    """Return the first and the last number of the scores in a filter's span of time, or null where it has no bound.
+
+    Between them the newest are found without looking at what is newer, and without sorting. (0, 0) where it is empty.
+    """
+    times = ScoreFilter(since=chosen.since, until=chosen.until)
+    if times == ScoreFilter():
+        return None
+    query = select(func.coalesce(func.min(scores.c.seq), 0), func.coalesce(func.max(scores.c.seq), 0))
+    first, last = connection.execute(query.where(*conditions(times))).one()
+    return first, last
 
 
 def read_scores(
@@ -71,9 +92,15 @@ def read_scores(
     limit: int,
     before_seq: int | None = None,
     after_seq: int | None = None,
+    span: tuple[int, int] | None = None,
 ) -> list[StoredScore]:
-    """Return the newest scores that a filter lets through, newest first; after ``after_seq``, the oldest first."""
+    """Return the newest scores that a filter lets through, newest first; after ``after_seq``, the oldest first.
+
+    ``span`` is what ``read_span`` has found for the filter.
+    """
     query = _SELECT.where(*conditions(chosen)).limit(limit)
+    if span is not None:
+        query = query.where(scores.c.seq.between(*span))
     if before_seq is not None:
         query = query.where(scores.c.seq < before_seq)
     if after_seq is not None:
@@ -81,9 +108,18 @@ def read_scores(
     return _stored(connection, query.order_by(scores.c.seq.desc() if after_seq is None else scores.c.seq))
 
 
-def read_score_range(connection: Connection, *, first_seq: int, last_seq: int) -> list[StoredScore]:
-    """Return the scores of an event, the oldest first, without those that were deleted since."""
-    return _stored(connection, _SELECT.where(scores.c.seq.between(first_seq, last_seq)).order_by(scores.c.seq))
+def read_score_range(
+    connection: Connection, *, first_seq: int, last_seq: int, label: str | None = None
+) -> list[dict[str, Any]]:
+    """Return what an event tells of its scores, the oldest first, without those that were deleted since: no texts."""
+    query = select(*_TOLD).join(models, models.c.seq == scores.c.model_seq)
+    query = query.where(scores.c.seq.between(first_seq, last_seq), *conditions(ScoreFilter(label=label)))
+    return [dict(row._mapping) for row in connection.execute(query.order_by(scores.c.seq))]
+
+
+def read_scores_by_seq(connection: Connection, seqs: Sequence[int]) -> list[StoredScore]:
+    """Return the scores with these numbers, the oldest first, without those that were deleted since."""
+    return _stored(connection, _SELECT.where(scores.c.seq.in_(seqs)).order_by(scores.c.seq))
 
 
 def read_score(connection: Connection, score_id: UUID) -> StoredScore | None:

@@ -1,6 +1,6 @@
 """Keeps scores and documents, finds them again, and deletes them: whole transactions around reads and writes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -19,13 +19,16 @@ from service.store.score_reads import (
     read_request,
     read_score,
     read_scores,
+    read_span,
 )
-from service.store.score_writes import claim_key, insert_document, insert_scores, require_model
+from service.store.score_writes import claim_key, forget_keys, insert_document, insert_scores, require_model
 from service.store.tables import documents, scores
 
 # So many rows are deleted in one turn, so that whoever wants to write need not wait long.
 DELETE_ROWS: Final = 5_000
 DELETE_DOCUMENTS: Final = 100
+# So many rows of a stream are in memory.
+STREAM_ROWS: Final = 2_000
 
 
 def utc_now() -> datetime:
@@ -118,7 +121,29 @@ class ScoreStore:
     def list_scores(self, chosen: ScoreFilter, *, limit: int, before_seq: int | None = None) -> list[StoredScore]:
         """Return the newest scores that a filter lets through, newest first."""
         with self._database.reading() as connection:
-            return read_scores(connection, chosen, limit=limit, before_seq=before_seq)
+            span = read_span(connection, chosen)
+            return read_scores(connection, chosen, limit=limit, before_seq=before_seq, span=span)
+
+    def stream_scores(
+        self, chosen: ScoreFilter, *, limit: int | None = None, before_seq: int | None = None
+    ) -> Iterator[list[StoredScore]]:
+        """Return the same as ``list_scores`` in portions, each in a transaction of its own, so that nobody has to wait.
+
+        What is kept in the meantime has a greater number than the first portion and is not among them.
+        """
+        with self._database.reading() as connection:
+            span = read_span(connection, chosen)
+        n_left = limit
+        while n_left is None or n_left > 0:
+            size = STREAM_ROWS if n_left is None else min(STREAM_ROWS, n_left)
+            with self._database.reading() as connection:
+                portion = read_scores(connection, chosen, limit=size, before_seq=before_seq, span=span)
+            if portion:
+                yield portion
+                before_seq = portion[-1].seq
+            if len(portion) < size:
+                return
+            n_left = None if n_left is None else n_left - size
 
     def delete_score(self, score_id: UUID) -> bool:
         """Delete one score with its feedback, and say whether it was there.
@@ -143,6 +168,16 @@ class ScoreStore:
     def delete_before(self, time: datetime) -> int:
         """Delete what was scored before a time, and return how many scores."""
         return self._delete_in_turns(ScoreFilter(until=time))
+
+    def forget_keys_before(self, time: datetime) -> int:
+        """Delete the idempotency keys that were first used before a time, and return how many."""
+        n_deleted = 0
+        while True:
+            with self._database.writing(takes_turn=False) as connection:
+                n_keys = forget_keys(connection, time, limit=DELETE_ROWS)
+            n_deleted += n_keys
+            if not n_keys:
+                return n_deleted
 
     def shed_deleted(self) -> None:
         """Let go of what deleted rows have left in the database's log."""

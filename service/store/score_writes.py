@@ -101,9 +101,10 @@ def claim_key(connection: Connection, key: str, request_id: UUID, *, at: datetim
     return request_id
 
 
-def forget_keys(connection: Connection, before: datetime) -> int:
-    """Delete idempotency keys that are older, and return how many."""
-    return connection.execute(delete(idempotency_keys).where(idempotency_keys.c.created_at < before)).rowcount
+def forget_keys(connection: Connection, before: datetime, *, limit: int) -> int:
+    """Delete idempotency keys that are older, so many at most, and return how many."""
+    old = select(idempotency_keys.c.key).where(idempotency_keys.c.created_at < before).limit(limit)
+    return connection.execute(delete(idempotency_keys).where(idempotency_keys.c.key.in_(old))).rowcount
 
 
 def _to_row(new: NewScore) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from sqlalchemy import (
 )
 
 from credence.labels import OUTCOMES
+from service.store.records import MAX_TAG_CHARS as MAX_TAG_CHARS
 
-MAX_TAG_CHARS: Final = 200
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -141,6 +141,8 @@ batches: Final = Table(
     Column("format", String(20), nullable=False),
     Column("encoding", String(40), nullable=False),
     Column("n_bytes", BigInteger, nullable=False),
+    # How much of the upload has been read into the queue.
+    Column("n_read_bytes", BigInteger, nullable=False),
     Column("is_stored", Boolean, nullable=False),
     _tag("source"),
     _tag("author"),
@@ -152,6 +154,11 @@ batches: Final = Table(
     Column("n_done_chunks", Integer, nullable=False),
     Column("n_error_rows", BigInteger, nullable=False),
     Column("failure", String(500)),
+    # Who splits the upload into chunks just now.
+    Column("split_claim_id", Uuid),
+    Column("split_lease_until", UtcTime),
+    # Of the API key that it was sent with.
+    Column("key_prefix", String(16)),
     Index(None, "state"),
     Index(None, "created_at"),
     sqlite_autoincrement=True,
@@ -167,6 +174,9 @@ batch_chunks: Final = Table(
     Column("state", String(20), nullable=False),
     Column("claim_id", Uuid),
     Column("lease_until", UtcTime),
+    # How often scoring it has failed unexpectedly.
+    Column("n_failures", Integer, nullable=False),
+    Column("finished_at", UtcTime),
     # Compressed; null for a batch that is not stored, whose rows and results lie in the folder of uploads.
     Column("rows", LargeBinary),
     Column("results", LargeBinary),
@@ -209,7 +219,6 @@ scores: Final = Table(
         "ix_scores_aggregates", "scored_at", "label", "language", "source", "model_seq", "reason", "confidence", "seq"
     ),
     Index(None, "request_id"),
-    Index("ix_scores_label_seq", "label", "seq"),
     Index("ix_scores_source_seq", "source", "seq"),
     Index("ix_scores_author_seq", "author", "seq"),
     Index("ix_scores_document_id_seq", "document_id", "seq"),
@@ -269,6 +278,8 @@ webhooks: Final = Table(
     Column("threshold", JSON(none_as_null=True)),
     # A threshold is announced when it is crossed, and again only after it has been left.
     Column("is_above", Boolean, nullable=False),
+    # The newest event when it was registered: it is told of later ones only.
+    Column("after_event_seq", BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )
 
@@ -287,5 +298,22 @@ webhook_deliveries: Final = Table(
     Column("last_fault", String(200)),
     Index("ix_webhook_deliveries_due", "state", "next_attempt_at"),
     Index(None, "webhook_seq"),
+    sqlite_autoincrement=True,
+)
+
+api_keys: Final = Table(
+    "api_keys",
+    metadata,
+    _sequence(),
+    # Stands in the key as its owner has it, and may be shown.
+    Column("prefix", String(16), nullable=False, unique=True),
+    # SHA-256 of the secret, in hexadecimal.
+    Column("digest", String(64), nullable=False),
+    Column("name", String(MAX_TAG_CHARS), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("last_used_at", UtcTime),
+    Column("revoked_at", UtcTime),
     sqlite_autoincrement=True,
 )

@@ -101,7 +101,7 @@ def _create_scores() -> None:
         "scores",
         ["scored_at", "label", "language", "source", "model_seq", "reason", "confidence", "seq"],
     )
-    for column in ("label", "source", "author", "document_id"):
+    for column in ("source", "author", "document_id"):
         op.create_index(f"ix_scores_{column}_seq", "scores", [column, "seq"])
     for column in ("request_id", "document_seq"):
         op.create_index(f"ix_scores_{column}", "scores", [column])
