@@ -21,7 +21,8 @@ class DataConfig(_Section):
     """Which statements are learned from, how long they may be, and how much some of them weigh in the loss.
 
     ``annotations_share`` of the annotations is learned. ``own_weight`` is that of the project's own statements beside
-    gold, ``toss_up_weight`` that of unsure labels. On a
+    gold, ``toss_up_weight`` that of unsure labels. ``feedback_path`` names a file of ``credence feedback export``; its
+    labels weigh ``feedback_weight``, for they were given by whoever looked at a score and not by the codebook. On a
     ``perturbed_share`` of the texts one of ``training.perturbations`` is tried; the normal form undoes some of them.
     """
 
@@ -31,6 +32,8 @@ class DataConfig(_Section):
     max_train_statements: int | None = Field(default=None, ge=20)
     toss_up_weight: float = Field(default=1.0, gt=0, le=1)
     own_weight: float = Field(default=1.0, gt=0, le=1)
+    feedback_path: Path | None = None
+    feedback_weight: float = Field(default=0.5, gt=0, le=1)
     perturbed_share: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")

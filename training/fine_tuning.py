@@ -32,7 +32,7 @@ from training.metrics import Floats, macro_f1
 from training.model import OutcomeClassifier, average_weights, interpolate_weights
 from training.perturbations import PERTURBATIONS
 from training.report import write_card
-from training.sources import ANNOTATIONS_ORIGIN
+from training.sources import ANNOTATIONS_ORIGIN, FEEDBACK_ORIGIN
 from training.stand_off import text_digest
 from training.tracking import BUNDLE_ARTIFACT, Run
 from training.warm_start import load_bundle_weights
@@ -103,7 +103,7 @@ def fine_tune_model(session: Session, encoder: PretrainedEncoder) -> OutcomeClas
         model.load_state_dict(start)
         train_classifier(
             model,
-            _encode_learned(session, encoder, config.seed + turn),
+            encode_learned(session, encoder, config.seed + turn),
             config.optimiser,
             seed=config.seed + turn,
             checkpoint_dir=session.folder / f"checkpoint-{turn}",
@@ -129,7 +129,8 @@ def _weights_path(session: Session, turn: int, epoch: int) -> Path:
     return session.folder / f"weights-{turn}-{epoch}.pt"
 
 
-def _encode_learned(session: Session, encoder: PretrainedEncoder, seed: int) -> EncodedStatements:
+def encode_learned(session: Session, encoder: PretrainedEncoder, seed: int) -> EncodedStatements:
+    """Return the statements to learn from as the encoder reads them, each with its outcome and weight in the loss."""
     config = session.config
     examples = _perturb(session.learned(), config.data.perturbed_share, seed)
     return EncodedStatements(
@@ -148,7 +149,8 @@ def _perturb(examples: list[Example], share: float, seed: int) -> list[Example]:
 
 def _weight(config: ExperimentConfig, example: Example) -> float:
     certainty = config.data.toss_up_weight if example.sure == 1 else 1.0
-    return certainty * (config.data.own_weight if example.origin.startswith(OWN_ORIGIN) else 1.0)
+    weights = {OWN_ORIGIN: config.data.own_weight, FEEDBACK_ORIGIN: config.data.feedback_weight}
+    return certainty * next((w for prefix, w in weights.items() if example.origin.startswith(prefix)), 1.0)
 
 
 def _epoch_keeper(

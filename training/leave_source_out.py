@@ -27,6 +27,7 @@ from training.config import ConfigError, ExperimentConfig
 from training.corpora import Corpus, Example, data_pack_path, load_corpus, normal_texts
 from training.encoders import load_encoder
 from training.evaluation import clusters_of, gold_columns
+from training.feedback import add_feedback
 from training.fine_tuning import Session, fine_tune_model
 from training.loop import encode_texts, predict_logits
 from training.metrics import Floats, Interval, bootstrap, macro_f1, paired_difference
@@ -162,6 +163,8 @@ def main(arguments: list[str] | None = None) -> int:
         if config.encoder.start_from is not None:
             raise ConfigError(f"{options.config}: the bundle of encoder.start_from saw every source; name its recipe")
         corpus = load_corpus(config.data.origins, data_pack_path())
+        if config.data.feedback_path is not None:
+            corpus, _ = add_feedback(corpus, config.data.feedback_path)
     except (ConfigError, CorpusError, LeakError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -28,7 +28,7 @@ from training.leave_source_out import LeftOutResult
 from training.metrics import Interval, macro_f1, paired_difference
 from training.report import markdown_table
 from training.results import EvaluationResult, ResultError, read_result
-from training.sources import CorpusError
+from training.sources import FEEDBACK_ORIGIN, CorpusError
 from training.splits import LeakError
 from training.targets import LEFT_OUT_SOURCE_TARGET, SUITE_TARGETS, TARGETS, Target
 from training.tracking import champion_bundle, make_champion, run_bundle
@@ -112,7 +112,7 @@ def _parse_waivers(waivers: Sequence[str]) -> dict[str, str]:
 def _promote(test: EvaluationResult, left_out: LeftOutResult, waived: dict[str, str], uri: str) -> int:
     if test.mlflow_run_id is None or test.split != "test":
         raise ResultError(f"{test.name} on {test.split} is no tracked bundle measured on test")
-    if left_out.data_digests != test.data_digests:
+    if _measured_with(left_out.data_digests) != _measured_with(test.data_digests):
         raise ResultError("the two results were measured with different data; measure both anew")
     with run_bundle(test.mlflow_run_id, uri) as bundle:
         digest = load_bundle(bundle).digest
@@ -128,6 +128,11 @@ def _promote(test: EvaluationResult, left_out: LeftOutResult, waived: dict[str, 
     tags["gates"] = json.dumps({gate.name: gate.holds for gate in gates})
     print(f"version {make_champion(test.mlflow_run_id, uri, tags)} of credence is now champion")
     return 0
+
+
+def _measured_with(digests: dict[str, str]) -> dict[str, str]:
+    """Return the digests without those of feedback, which is learned and never measured on."""
+    return {name: digest for name, digest in digests.items() if not name.startswith(FEEDBACK_ORIGIN)}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,9 +20,10 @@ from training.metrics import Interval
 from training.plots import draw_plots, save_plot
 from training.results import EvaluationResult, write_result
 from training.sections import report_sections, summary_sections
-from training.sources import set_of, source_licences
+from training.sources import FEEDBACK_ORIGIN, set_of, source_licences
 
 _OWN_LICENCE: Final = "Apache-2.0 (written for this project)"
+_FEEDBACK_LICENCE: Final = "texts sent by users of this service"
 _DATA_URI: Final = "data:image/png;base64,"
 
 
@@ -78,10 +79,7 @@ def write_card(
     sets = Counter(set_of(e.origin) for e in learned)
     languages = Counter(e.language for e in learned)
     licences = source_licences()
-    data = [
-        [name, str(n), _OWN_LICENCE if name.startswith(OWN_ORIGIN) else licences[name]]
-        for name, n in sets.most_common()
-    ]
+    data = [[name, str(n), _licence(name, licences)] for name, n in sets.most_common()]
     text = _render(
         "card.md.j2",
         version=config.bundle.model_version,
@@ -97,11 +95,18 @@ def write_card(
         n_learned=len(learned),
         by_language=", ".join(f"{code} {languages[code]}" for code in SUPPORTED_LANGUAGES),
         data=markdown_table(["source", "statements", "licence as stated"], data),
+        has_feedback=any(name.startswith(FEEDBACK_ORIGIN) for name in sets),
         n_dev=len(corpus.held_back("dev")),
         dev_origin=folders_of(corpus.held_back("dev")),
         figures=markdown_table(["figure", "value [95 % interval]"], [[k, str(v)] for k, v in figures.items()]),
     )
     path.write_text(text, encoding="utf-8")
+
+
+def _licence(name: str, licences: Mapping[str, str]) -> str:
+    if name.startswith(FEEDBACK_ORIGIN):
+        return _FEEDBACK_LICENCE
+    return _OWN_LICENCE if name.startswith(OWN_ORIGIN) else licences[name]
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

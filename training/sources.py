@@ -10,6 +10,7 @@ DATASETS_DIR: Final = Path(__file__).parent.parent / "datasets"
 ANNOTATIONS_DIR: Final = DATASETS_DIR / "annotations"
 GOLD_ORIGIN: Final = "gold/"
 ANNOTATIONS_ORIGIN: Final = "annotations/"
+FEEDBACK_ORIGIN: Final = "feedback/"
 
 
 class CorpusError(ValueError):

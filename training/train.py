@@ -26,6 +26,7 @@ from training.baselines import predict_with_baseline
 from training.config import ConfigError, ExperimentConfig
 from training.corpora import OWN_ORIGIN, data_pack_path, load_corpus
 from training.evaluation import Predictions, evaluate_predictions
+from training.feedback import add_feedback
 from training.fine_tuning import Session, fine_tune_bundle
 from training.loop import is_main_process, mixed_precision, wait_for_all_processes
 from training.metrics import Interval
@@ -45,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
         config = ExperimentConfig.from_toml(options.config, options.set)
         _check_start(config, options.runs)
         corpus = load_corpus(config.data.origins, data_pack_path())
+        if config.data.feedback_path is not None:
+            corpus, counts = add_feedback(corpus, config.data.feedback_path)
+            print(counts)
     except (BundleError, ConfigError, CorpusError, LeakError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

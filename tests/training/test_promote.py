@@ -87,9 +87,10 @@ class Store:
         self.run_id = run.run_id
         register_challenger(run, self.uri)
 
-    def promote(self, test: EvaluationResult, *waivers: str) -> int:
+    def promote(self, test: EvaluationResult, *waivers: str, digests: dict[str, str] | None = None) -> int:
         write_result(test, self.folder / "test.json")
-        (self.folder / "left.json").write_text(json.dumps(asdict(left_out())), encoding="utf-8")
+        left = {**asdict(left_out()), "data_digests": digests or {}}
+        (self.folder / "left.json").write_text(json.dumps(left), encoding="utf-8")
         files = ["--test", str(self.folder / "test.json"), "--left-out", str(self.folder / "left.json")]
         return main([*files, "--tracking-uri", self.uri, *(part for w in waivers for part in ("--waive", w))])
 
@@ -139,6 +140,14 @@ def test_a_waiver_needs_a_gate_and_a_reason(store: Store, digest: str, waiver: s
 def test_figures_of_another_bundle_promote_nothing(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert store.promote(result(store.run_id, "another")) == 2
     assert "measured was another" in capsys.readouterr().err
+
+
+def test_other_data_than_feedback_must_be_the_same_in_both_results(
+    store: Store, digest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert store.promote(result(store.run_id, digest), digests={"gold/dev.jsonl": "1"}) == 2
+    assert "different data" in capsys.readouterr().err
+    assert store.promote(result(store.run_id, digest), digests={"feedback/export.jsonl": "1"}) == 0
 
 
 def test_figures_on_dev_promote_nothing(store: Store, digest: str) -> None:
