@@ -13,6 +13,8 @@ from credence.language import SUPPORTED_LANGUAGES
 
 FORMAT_VERSION: Final = 1
 MANIFEST_NAME: Final = "manifest.json"
+# Under this tag a registry keeps the digest of the bundle that was measured, for whoever fetches it.
+DIGEST_TAG: Final = "bundle_digest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def load_bundle(root: Path) -> Bundle:
         _check_part(part, manifest.file_digests.get(part.name))
     try:
         calibration = Calibration.from_json(paths.calibration.read_text(encoding="utf-8"))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BundleError(f"{paths.calibration.name} is not a calibration: {error}") from error
     missing = [code for code in manifest.languages if code not in calibration.set_thresholds]
     if missing:
@@ -134,7 +136,7 @@ def _parse_manifest(raw: bytes) -> Manifest:
         lists = {name: tuple(content[name]) for name in ("outcomes", "languages")}
         tables = {name: dict(content[name]) for name in ("data_digests", "file_digests")}
         return Manifest(**{**content, **lists, **tables})
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BundleError(f"{MANIFEST_NAME} is not a manifest of format {FORMAT_VERSION}: {error}") from error
 
 

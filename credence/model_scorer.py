@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Final
 
 import numpy as np
@@ -24,10 +25,13 @@ _MAX_CHARS_PER_TOKEN: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Logits:
-    """``values`` (n_statements, n_outcomes), and how many characters of each text were read."""
+    """``values`` (n_statements, n_outcomes), how many characters of each text were read, and what it took."""
 
     values: NDArray[np.float32]
     read_chars: tuple[int, ...]
+    n_tokens: int
+    tokenise_seconds: float
+    infer_seconds: float
 
 
 class OutcomeModel:
@@ -56,18 +60,25 @@ class OutcomeModel:
 
     def score_logits(self, texts: Sequence[str]) -> Logits:
         """Return the logits of each text, in the order given."""
+        started = perf_counter()
         encodings = self._tokenizer.encode_batch([self._prefix + text[: self._max_chars] for text in texts])
         groups: defaultdict[int, list[int]] = defaultdict(list)
         for row, encoding in enumerate(encodings):
             groups[-(-len(encoding.ids) // _LENGTH_STEP) * _LENGTH_STEP].append(row)
+        tokenised = perf_counter()
         values = np.empty((len(texts), len(OUTCOMES)), np.float32)
         request = self._network.create_infer_request()
         for length, rows in groups.items():
             for start in range(0, len(rows), MAX_BATCH):
                 batch = rows[start : start + MAX_BATCH]
                 values[batch] = self._infer(request, [encodings[row].ids for row in batch], length)
-        read = tuple(self._read_chars(t, e) for t, e in zip(texts, encodings, strict=True))
-        return Logits(values, read)
+        return Logits(
+            values,
+            read_chars=tuple(self._read_chars(t, e) for t, e in zip(texts, encodings, strict=True)),
+            n_tokens=sum(len(encoding.ids) for encoding in encodings),
+            tokenise_seconds=tokenised - started,
+            infer_seconds=perf_counter() - tokenised,
+        )
 
     def _infer(self, request: ov.InferRequest, ids: list[list[int]], length: int) -> NDArray[np.float32]:
         mask = np.zeros((len(ids), length), np.float32)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from credence.labels import LABELS, Outcome, Reason
 
@@ -68,6 +68,16 @@ class DocumentScore:
     bundle_digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class TimedScores:
+    """The scores of a list of statements, how many tokens were read for them, and what each part of the work took."""
+
+    scores: list[StatementScore]
+    n_tokens: int
+    tokenise_seconds: float
+    infer_seconds: float
+
+
 class Scorer(Protocol):
     """Anything that scores statements and documents. A score never depends on the other texts of a call."""
 
@@ -88,6 +98,15 @@ class Scorer(Protocol):
 
     def score_document(self, text: str, *, language: str | None = None) -> DocumentScore:
         """Split a text into statements and score each. Raises as ``score_statements`` does."""
+        ...
+
+
+@runtime_checkable
+class TimedScorer(Scorer, Protocol):
+    """A scorer that also says what its work took."""
+
+    def score_timed(self, texts: Sequence[str], *, languages: Sequence[str | None] | None = None) -> TimedScores:
+        """Score as ``score_statements`` does. To tokenise is all that comes before the network."""
         ...
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Final
 
 import numpy as np
@@ -10,17 +11,15 @@ from numpy.typing import NDArray
 
 from credence.bundle import Bundle
 from credence.calibration import Calibration
+from credence.documents import join_document, split_document
 from credence.errors import InvalidTextError
 from credence.labels import OUTCOMES, Outcome, Reason
-from credence.language import detect_language, is_telling, require_language
+from credence.language import detect_language, require_language
 from credence.model_scorer import Logits, OutcomeModel
 from credence.normalise import Normalised, check_text, normalise_text
-from credence.scoring import DocumentScore, ModelInfo, StatementScore, roll_up
-from credence.sentences import split_statements
+from credence.scoring import DocumentScore, ModelInfo, StatementScore, TimedScores
 
 MIN_WORDS: Final = 3
-# Below this length Ukrainian and Russian are told apart by the document around a line better than by the line.
-_OWN_LANGUAGE_CHARS: Final = 40
 _WORD: Final = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 
@@ -63,37 +62,31 @@ class StatementScorer:
         self, texts: Sequence[str], *, languages: Sequence[str | None] | None = None
     ) -> list[StatementScore]:
         """Score each text as one statement; see ``credence.scoring.Scorer``."""
+        return self.score_timed(texts, languages=languages).scores
+
+    def score_timed(self, texts: Sequence[str], *, languages: Sequence[str | None] | None = None) -> TimedScores:
+        """Score as ``score_statements`` does, and say what it took."""
+        started = perf_counter()
         given = languages if languages is not None else [None] * len(texts)
         prepared = [self._prepare(i, text, code) for i, (text, code) in enumerate(zip(texts, given, strict=True))]
+        prepare_seconds = perf_counter() - started
         scored = [p for p in prepared if p.reason is None]
-        logits = iter(
-            self._answers(scored, self._model.score_logits([p.normal.text for p in scored])) if scored else []
+        if not scored:
+            return TimedScores([self._unscored(p) for p in prepared], 0, prepare_seconds, 0.0)
+        logits = self._model.score_logits([p.normal.text for p in scored])
+        answers = iter(self._answers(scored, logits))
+        return TimedScores(
+            scores=[next(answers) if p.reason is None else self._unscored(p) for p in prepared],
+            n_tokens=logits.n_tokens,
+            tokenise_seconds=prepare_seconds + logits.tokenise_seconds,
+            infer_seconds=logits.infer_seconds,
         )
-        return [next(logits) if p.reason is None else self._unscored(p) for p in prepared]
 
     def score_document(self, text: str, *, language: str | None = None) -> DocumentScore:
         """Split a text into statements and score each; see ``credence.scoring.Scorer``."""
-        check_text(text)
-        around = require_language(language) if language is not None else detect_language(text)
-        spans = split_statements(text, language=language)
-        pieces = [text[span.start_char : span.end_char] for span in spans]
-        codes = [language or _language_from_context(piece, around) for piece in pieces]
-        statements = tuple(
-            replace(
-                score,
-                start_char=span.start_char,
-                end_char=span.end_char,
-                read_end_char=span.start_char + score.read_end_char,
-            )
-            for span, score in zip(spans, self.score_statements(pieces, languages=codes), strict=True)
-        )
-        return DocumentScore(
-            statements=statements,
-            rollup=roll_up(statements),
-            is_cut=any(s.is_cut for s in statements),
-            model_version=self._info.model_version,
-            bundle_digest=self._info.bundle_digest,
-        )
+        pieces = split_document(text, language=language)
+        scores = self.score_statements([p.text for p in pieces], languages=[p.language for p in pieces])
+        return join_document(pieces, scores, self._info)
 
     def _prepare(self, index: int, text: str, code: str | None) -> _Prepared:
         try:
@@ -155,9 +148,3 @@ class StatementScorer:
             is_cut=is_cut,
             read_end_char=int(prepared.normal.offsets[read_chars]) if is_cut else len(prepared.text),
         )
-
-
-def _language_from_context(piece: str, around: str | None) -> str | None:
-    """Return the language of the document for a short line that could be Ukrainian as well as Russian, else null."""
-    is_open = len(piece) < _OWN_LANGUAGE_CHARS and not is_telling(piece)
-    return around if is_open and around in ("uk", "ru") else None

@@ -33,6 +33,17 @@ def admit_document(document: DocumentRequest, settings: Settings) -> None:
         raise RefusedRequestError(faults)
 
 
+def find_tag_fault(value: str, pointer: str) -> Fault | None:
+    """Say why an id or a tag cannot be kept, or return null."""
+    if _LONE_SURROGATE.search(value):
+        detail = "An id or tag comes back as it was sent, and half a surrogate pair cannot be written in UTF-8."
+        return Fault(ProblemType.TEXT_LONE_SURROGATE, detail, pointer)
+    if "\0" in value:
+        detail = "An id or tag must not hold U+0000, which no database keeps."
+        return Fault(ProblemType.TEXT_CONTROL_CHARACTER, detail, pointer)
+    return None
+
+
 def _find_faults(item: StatementRequest | DocumentRequest, max_chars: int, pointer: str) -> list[Fault]:
     faults = []
     try:
@@ -40,13 +51,8 @@ def _find_faults(item: StatementRequest | DocumentRequest, max_chars: int, point
     except InvalidTextError as error:
         faults.append(text_fault(error, f"{pointer}/text"))
     for name in ("id", "source", "author", "document_id"):
-        value = getattr(item, name) or ""
-        if _LONE_SURROGATE.search(value):
-            detail = "An id or tag comes back as it was sent, and half a surrogate pair cannot be written in UTF-8."
-            faults.append(Fault(ProblemType.TEXT_LONE_SURROGATE, detail, f"{pointer}/{name}"))
-        elif "\0" in value:
-            detail = "An id or tag must not hold U+0000, which no database keeps."
-            faults.append(Fault(ProblemType.TEXT_CONTROL_CHARACTER, detail, f"{pointer}/{name}"))
+        if fault := find_tag_fault(getattr(item, name) or "", f"{pointer}/{name}"):
+            faults.append(fault)
     if item.language is not None:
         try:
             require_language(item.language)

@@ -30,6 +30,12 @@ KEEPING_PROBLEMS: Final = (
     ProblemType.KEY_SPENT,
     ProblemType.STORAGE_UNAVAILABLE,
 )
+WAITING_PROBLEMS: Final = (
+    ProblemType.TOO_MANY_IN_FLIGHT,
+    ProblemType.OVERLOADED,
+    ProblemType.DEADLINE_EXCEEDED,
+    ProblemType.STOPPING,
+)
 _SCHEMA_PREFIX: Final = "#/components/schemas/"
 
 

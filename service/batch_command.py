@@ -127,6 +127,7 @@ def score_file_here(
 
     Raises ``CommandError``, ``RowFileError``, ``BundleError`` and ``OSError``; then there is no output.
     """
+    from service.bundle_choice import find_bundle
     from service.row_scoring import score_row_file
     from service.settings import read_settings
     from service.text_encoding import UTF8
@@ -136,7 +137,7 @@ def score_file_here(
     counts = score_row_file(
         input_path,
         output_path,
-        load_scorer=lambda: load_model(settings.bundle_path).scorer,
+        load_scorer=lambda: load_model(find_bundle(settings)).scorer,
         max_chars=settings.max_statement_chars,
         encoding=encoding or UTF8,
     )

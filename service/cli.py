@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from credence.errors import CredenceError
-from service.command_input import CommandError, check_row_paths, read_text
+from service.batch_command import BatchCommand, score_file_here
+from service.command_input import CommandError, read_text
+from service.feedback_command import build_feedback_group
+from service.inspection_commands import add_inspection_commands
+from service.key_commands import build_key_group
 from service.plain_commands import PlainCommand, PlainGroup, TextCommand
+from service.worker_command import WorkerCommand
 
 # Nothing heavy is imported at the top: ``credence --help`` must be quick.
 if TYPE_CHECKING:
@@ -19,7 +24,6 @@ if TYPE_CHECKING:
 
     ModelLoader = Callable[[Path | None], ServedModel]
 
-_EXIT_BAD_ROWS: Final = 1
 _EXIT_REFUSED: Final = 2
 
 TextArgument = Annotated[str | None, typer.Argument(metavar="[TEXT|FILE|-]", help="A text, a UTF-8 file, - for stdin.")]
@@ -28,13 +32,16 @@ JsonOption = Annotated[
     bool, typer.Option("--json", metavar="", help="Print one JSON object a statement: text and result fields.")
 ]
 LanguageOption = Annotated[str | None, typer.Option(help="en, uk or ru, where it need not be detected.")]
-InputOption = Annotated[Path | None, typer.Option("--input", help="Rows to score: a .jsonl or .csv file.")]
-OutputOption = Annotated[Path | None, typer.Option("--output", help="Where the scored rows go: .jsonl or .csv.")]
+InputOption = Annotated[Path | None, typer.Option("--input", help="Rows to score, as for credence batch.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", help="Where the scored rows go, as for credence batch.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", metavar="", help="Replace --output if it exists.")]
 BundleOption = Annotated[Path | None, typer.Option(help="The folder of a bundle; without it, the shipped one.")]
 HostOption = Annotated[str | None, typer.Option(help="The address to listen on.", show_default="127.0.0.1")]
 PortOption = Annotated[int | None, typer.Option(help="The port to listen on.", show_default="8000")]
-ThreadsOption = Annotated[int | None, typer.Option(help="How many requests are scored at the same time.")]
+ThreadsOption = Annotated[int | None, typer.Option(help="How many threads score, each a batch of what waits.")]
+OpenOption = Annotated[
+    bool, typer.Option("--allow-open", metavar="", help="Serve others than this machine without API keys.")
+]
 VersionOption = Annotated[
     bool,
     typer.Option(
@@ -87,7 +94,9 @@ class Commands:
             elif text is not None or as_json or language is not None:
                 raise CommandError("--input takes no text, --json or --language: extension and column say the same")
             else:
-                self._score_rows(input_path, output_path, may_overwrite=overwrite, bundle=bundle)
+                score_file_here(
+                    input_path, output_path, load_model=self._load_model, may_overwrite=overwrite, bundle=bundle
+                )
 
     def serve(
         self,
@@ -95,24 +104,41 @@ class Commands:
         port: PortOption = None,
         bundle: BundleOption = None,
         scoring_threads: ThreadsOption = None,
+        allow_open: OpenOption = False,
     ) -> None:
-        """Serve the API. Options win over the CREDENCE_* variables of the environment."""
-        from service.serving import open_listener, serve_model
+        """Serve the API. Options win over the CREDENCE_* variables of the environment.
+
+        Where others than this machine can connect it needs an API key, which credence keys create makes.
+        """
+        from service.app import create_app
+        from service.batches import open_spool
+        from service.door import check_door
+        from service.model_supply import open_supply
+        from service.serving import open_listener, serve_app
         from service.settings import read_settings
         from service.store.database import open_database
+        from service.store.key_store import KeyStore
 
         with expected_errors():
-            settings = read_settings(host=host, port=port, bundle_path=bundle, scoring_threads=scoring_threads)
+            settings = read_settings(
+                host=host, port=port, bundle_path=bundle, scoring_threads=scoring_threads, allow_open=allow_open or None
+            )
             database = open_database(settings.resolved_database_url)
-            served_model = self._load_model(settings.bundle_path)
+            check_door(settings, KeyStore(database))
+            open_spool(settings)
+            supply = open_supply(settings)
+            bundle_path = settings.bundle_path if supply is None else supply.find_first()
+            # Only the application holds the model: once another one has taken over, this one must be able to go.
+            app = create_app(settings, self._load_model(bundle_path), database, supply)
             listener = open_listener(settings.host, settings.port)
-        serve_model(settings, served_model, database, listener)
+        serve_app(settings, app, database, listener)
 
     def _score_text(self, text: str, *, as_json: bool, language: str | None, bundle: Path | None) -> None:
         from rich.console import Console
 
         from credence.language import require_language
         from credence.normalise import check_text
+        from service.bundle_choice import find_bundle
         from service.settings import read_settings
         from service.terminal import print_document, print_json_lines
 
@@ -120,27 +146,11 @@ class Commands:
         check_text(text, max_chars=settings.max_document_chars)
         if language is not None:
             require_language(language)
-        document = self._load_model(settings.bundle_path).scorer.score_document(text, language=language)
+        document = self._load_model(find_bundle(settings)).scorer.score_document(text, language=language)
         if as_json:
             print_json_lines(text, document)
         else:
             print_document(Console(highlight=False), text, document)
-
-    def _score_rows(self, input_path: Path, output_path: Path, *, may_overwrite: bool, bundle: Path | None) -> None:
-        from service.row_scoring import score_row_file
-        from service.settings import read_settings
-
-        check_row_paths(input_path, output_path, may_overwrite=may_overwrite)
-        settings = read_settings(bundle_path=bundle)
-        counts = score_row_file(
-            input_path,
-            output_path,
-            load_scorer=lambda: self._load_model(settings.bundle_path).scorer,
-            max_chars=settings.max_statement_chars,
-        )
-        typer.echo(f"{counts.n_rows} rows read, {counts.n_errors} of them with errors, into {output_path}", err=True)
-        if counts.n_errors:
-            raise typer.Exit(_EXIT_BAD_ROWS)
 
 
 def build_cli(load_model: "ModelLoader") -> typer.Typer:
@@ -156,7 +166,12 @@ def build_cli(load_model: "ModelLoader") -> typer.Typer:
     commands = Commands(load_model)
     cli.callback()(accept_version)
     cli.command("score", cls=TextCommand)(commands.score)
+    cli.command("batch", cls=PlainCommand)(BatchCommand(load_model, expected_errors).score_batch)
     cli.command("serve", cls=PlainCommand)(commands.serve)
+    cli.command("worker", cls=PlainCommand)(WorkerCommand(load_model, expected_errors).work)
+    cli.add_typer(build_key_group(expected_errors), name="keys")
+    cli.add_typer(build_feedback_group(expected_errors), name="feedback")
+    add_inspection_commands(cli, load_model, expected_errors)
     return cli
 
 

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from credence.scoring import DocumentScore, ModelInfo, StatementScore, roll_up
 from service.errors import Fault, ProblemType, RefusedRequestError
 from service.schemas import DocumentAnswer, DocumentRequest, ScoreAnswer, ScoreRequest
-from service.store.records import NewDocument, NewScore, StoredDocument, StoredScore
+from service.store.records import NewDocument, NewScore, StoredDocument
 from service.store.score_store import ScoreStore
 from service.store.tables import MAX_TAG_CHARS
 
@@ -84,9 +84,7 @@ class Keeper:
     async def _find(self, key: str | None) -> UUID | None:
         if key is None:
             return None
-        if not 1 <= len(key) <= MAX_TAG_CHARS:
-            detail = f"Idempotency-Key must have 1 to {MAX_TAG_CHARS} characters."
-            raise RefusedRequestError([Fault(ProblemType.INVALID_HEADER, detail)])
+        check_key(key)
         return await run_in_threadpool(self._store.find_request, key)
 
     def _repeat_statements(self, request: ScoreRequest, earlier: UUID) -> ScoreAnswer:
@@ -94,8 +92,11 @@ class Keeper:
         lineage = self._store.read_lineage(stored[0].id) if stored else None
         if lineage is None:
             raise _refused(ProblemType.KEY_SPENT, _SPENT)
-        if any(s.stored_document_id for s in stored) or not _is_same(request, stored):
+        asked, kept = [statement.text for statement in request.statements], [s.text for s in stored]
+        if any(s.stored_document_id for s in stored) or not _is_part(kept, asked):
             raise _refused(ProblemType.KEY_REUSED, _REUSED)
+        if len(kept) < len(asked):
+            raise _refused(ProblemType.KEY_SPENT, _SPENT)
         return ScoreAnswer.from_core(
             [s.caller_id for s in stored],
             [s.score for s in stored],
@@ -117,6 +118,13 @@ class Keeper:
         )
 
 
+def check_key(key: str) -> None:
+    """Raise ``RefusedRequestError`` where an idempotency key cannot be used."""
+    if not 1 <= len(key) <= MAX_TAG_CHARS:
+        detail = f"Idempotency-Key must have 1 to {MAX_TAG_CHARS} characters."
+        raise RefusedRequestError([Fault(ProblemType.INVALID_HEADER, detail)])
+
+
 def to_document_score(stored: StoredDocument) -> DocumentScore:
     """Return the score of a kept document; its roll-up counts the statements that are still there."""
     statements = tuple(statement.score for statement in stored.statements)
@@ -125,8 +133,10 @@ def to_document_score(stored: StoredDocument) -> DocumentScore:
     )
 
 
-def _is_same(request: ScoreRequest, stored: Sequence[StoredScore]) -> bool:
-    return [s.text for s in stored] == [statement.text for statement in request.statements]
+def _is_part(texts: Sequence[str], whole: Sequence[str]) -> bool:
+    # Where single statements were deleted since, the rest is still there in its order.
+    left = iter(whole)
+    return all(text in left for text in texts)
 
 
 def _refused(problem: ProblemType, detail: str) -> RefusedRequestError:

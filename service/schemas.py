@@ -17,6 +17,8 @@ from service.store.records import Tags
 from service.store.tables import MAX_TAG_CHARS
 
 UNKNOWN_FIELD: Final = "unknown_field"
+# An error of our own, whose message repeats nothing of what was sent.
+REFUSED_VALUE: Final = "refused_value"
 Identifier = Annotated[
     str | None,
     Field(max_length=200, description="Any string of yours; it comes back with the result, repeats allowed."),
@@ -37,7 +39,9 @@ Store = Annotated[
 ]
 
 
-class _Request(BaseModel):
+class StrictRequest(BaseModel):
+    """A request that holds nothing but what is known here."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     @model_validator(mode="before")
@@ -62,7 +66,7 @@ class Tagged(BaseModel):
         return Tags(self.source, self.author, self.document_id)
 
 
-class StatementRequest(_Request, Tagged):
+class StatementRequest(StrictRequest, Tagged):
     """One statement: a sentence, a headline or a short post."""
 
     text: str = Field(description="The statement, read as written and out of context.")
@@ -70,14 +74,14 @@ class StatementRequest(_Request, Tagged):
     language: Language = None
 
 
-class ScoreRequest(_Request):
+class ScoreRequest(StrictRequest):
     """A list of statements. If one of them cannot be scored, none is."""
 
     statements: list[StatementRequest] = Field(min_length=1, max_length=MAX_STATEMENTS)
     store: Store = None
 
 
-class DocumentRequest(_Request, Tagged):
+class DocumentRequest(StrictRequest, Tagged):
     """One text, which is split into statements."""
 
     text: str = Field(description="The text, which need not be split.")

@@ -60,6 +60,7 @@ RULES: Final = (
     Rule("/v1/feedback", Scope.ADMIN),
     Rule("/v1/webhooks", Scope.ADMIN),
     Rule("/v1/admin", Scope.ADMIN),
+    Rule("/$discovery/rest", None, READING),
     Rule("/v1alpha1/comments:analyze", Scope.SCORE, takes_key_in_query=True),
     Rule("/v1alpha1/comments:suggestscore", Scope.FEEDBACK, is_feedback=True, takes_key_in_query=True),
 )

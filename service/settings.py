@@ -1,16 +1,21 @@
 """The settings of the service: read once at start, from ``CREDENCE_*`` variables and the command line."""
 
+import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from credence.errors import CredenceError
+from service.addresses import is_loopback
+from service.setting_types import HostNames, ModelSourceName, Networks, Origins, Rate
 
 ENV_PREFIX: Final = "CREDENCE_"
 MAX_STATEMENTS: Final = 256
+# What tests and training are told.
+_OTHER_VARIABLES: Final = frozenset({f"{ENV_PREFIX}DATA"})
 
 
 class SettingsError(CredenceError):
@@ -26,6 +31,28 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=1, le=65535, description="The TCP port that the server listens on.")
     bundle_path: Path | None = Field(
         default=None, description="The folder of the bundle to serve; without it, the one that ships in the package."
+    )
+    model_source: ModelSourceName | None = Field(
+        default=None,
+        description="The bundle that an alias names, instead of a folder: models:/NAME@ALIAS or file:FOLDER@ALIAS.",
+    )
+    model_tracking_uri: SecretStr | None = Field(
+        default=None, description="The MLflow server or store that models:/ is looked up in."
+    )
+    model_exchange: Literal["automatic", "manual"] = Field(
+        default="automatic", description="Whether another model takes over by itself once it has passed its trial."
+    )
+    model_check_seconds: float = Field(
+        default=60, gt=0, le=86_400, description="How often the alias of the model source is looked at."
+    )
+    shadow_statements: int = Field(
+        default=200, ge=0, le=5_000, description="On how many of the newest kept statements another model is tried."
+    )
+    min_agreement: float = Field(
+        default=0.7,
+        ge=0,
+        le=1,
+        description="The least share of those statements with the same label with which it takes over by itself.",
     )
     max_statements: int = Field(
         default=MAX_STATEMENTS, ge=1, le=MAX_STATEMENTS, description="The most statements that one request may hold."
@@ -45,7 +72,31 @@ class Settings(BaseSettings):
         default=2,
         ge=1,
         le=256,
-        description="How many requests are scored at the same time; further ones wait their turn.",
+        description="How many threads score; each takes a batch of what waits at a time.",
+    )
+    max_batch_tokens: int = Field(
+        default=1024,
+        ge=1,
+        le=65_536,
+        description="About how many tokens of waiting statements go through the model at once.",
+    )
+    max_waiting_statements: int = Field(
+        default=1024, ge=1, description="With so many statements waiting to be scored, requests are refused."
+    )
+    max_waiting_per_caller: int = Field(
+        default=512, ge=1, description="With so many statements of one caller waiting, its requests are refused."
+    )
+    max_wait_seconds: float = Field(
+        default=30, gt=0, le=3600, description="How long a request waits for its scores before it is refused."
+    )
+    drain_seconds: float = Field(
+        default=30, ge=0, le=3600, description="How long requests may still be answered when the service is to stop."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="From which level on there are log lines."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="How log lines are written; auto means text on a terminal and JSON elsewhere."
     )
     state_path: Path = Field(
         default_factory=lambda: user_data_path("credence"),
@@ -59,7 +110,10 @@ class Settings(BaseSettings):
         default=True, description="Whether scored texts are kept where a request does not say `store`."
     )
     retention_days: int | None = Field(
-        default=None, ge=1, description="After how many days scores are deleted with their texts; without it, never."
+        default=None,
+        ge=1,
+        le=36_500,
+        description="After how many days scores are deleted with their texts; without it, never.",
     )
     batch_retention_hours: int = Field(
         default=168, ge=1, description="How many hours after its end a batch and its results can be fetched."
@@ -80,6 +134,63 @@ class Settings(BaseSettings):
         default=False, description="Whether webhooks may go to private, loopback and link-local addresses."
     )
 
+    api_key: SecretStr | None = Field(
+        default=None, description="The API key that `credence batch --server` shows to a service."
+    )
+    require_keys: bool | None = Field(
+        default=None,
+        description="Whether requests need an API key; without it, only where others than this machine can connect.",
+    )
+    allow_open: bool = Field(
+        default=False, description="Whether the service may be open, without keys, to others than this machine."
+    )
+    rate_limit: Rate = Field(
+        default="3000/minute",
+        description="How much one API key may ask for, as number/second, /minute, /hour or /day, or none for no limit.",
+    )
+    open_rate_limit: Rate = Field(
+        default="300/minute", description="How much one address may ask for without an API key, written as rate_limit."
+    )
+    feedback_rate_limit: Rate = Field(
+        default="60/minute", description="How often one API key or address may send feedback, written as rate_limit."
+    )
+    limit_loopback: bool = Field(
+        default=False, description="Whether callers on this machine have the limits of an address, too."
+    )
+    max_open_batches: int = Field(
+        default=8,
+        ge=1,
+        description="How many unfinished batches one API key may have, and all callers without one together.",
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+    )
+    allowed_hosts: HostNames = Field(
+        default=(),
+        description="Names under which the service may be asked, beside addresses, localhost and the name of `host`.",
+    )
+    cors_origins: Origins = Field(
+        default=(), description="Origins such as https://desk.example whose pages may use the API in a browser."
+    )
+    body_timeout_seconds: float = Field(
+        default=20, gt=0, description="How long a client may keep a request waiting for the rest of its body."
+    )
+
+    @field_validator("model_source")
+    @classmethod
+    def _is_one_of_two(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is not None and info.data.get("bundle_path") is not None:
+            raise ValueError("a bundle is named by CREDENCE_BUNDLE_PATH, too; leave one of them out")
+        return name
+
+    @property
+    def keys_are_required(self) -> bool:
+        """Return whether requests need an API key: where others can connect, unless it is set otherwise."""
+        if self.require_keys is not None:
+            return self.require_keys
+        return not (is_loopback(self.host) or self.allow_open)
+
     @property
     def resolved_database_url(self) -> str:
         """Return the URL of the database, which can hold a password."""
@@ -88,10 +199,18 @@ class Settings(BaseSettings):
         return f"sqlite:///{self.state_path.absolute() / 'credence.db'}"
 
 
+def find_unknown_variables() -> list[str]:
+    """Return the variables of the environment that look like settings and are none, such as misspelt ones."""
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | _OTHER_VARIABLES
+    return sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name not in known)
+
+
 def read_settings(**overrides: str | int | Path | None) -> Settings:
     """Read the settings from the environment; overrides that are not ``None`` win. Raises ``SettingsError``."""
     try:
         given: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
+        if "bundle_path" in given:
+            given["model_source"] = None
         return Settings(**given)
     except ValidationError as error:
         faults = [f"{ENV_PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False)]

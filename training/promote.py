@@ -20,7 +20,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from credence import load_scorer
-from credence.bundle import load_bundle
+from credence.bundle import DIGEST_TAG, load_bundle
 from credence.errors import BundleError
 from training.corpora import ORIGINS, load_corpus, require_data_pack
 from training.evaluation import clusters_of, gold_columns, predict_with_scorer
@@ -125,6 +125,7 @@ def _promote(test: EvaluationResult, left_out: LeftOutResult, waived: dict[str, 
         print(f"refused by {', '.join(refused)}; the champion stays")
         return 1
     tags: dict[str, str] = {f"waived.{name}": reason for name, reason in waived.items()}
+    tags[DIGEST_TAG] = digest
     tags["gates"] = json.dumps({gate.name: gate.holds for gate in gates})
     print(f"version {make_champion(test.mlflow_run_id, uri, tags)} of credence is now champion")
     return 0

@@ -4,18 +4,17 @@ from fastapi import APIRouter
 
 from service.api_description import problem_responses
 from service.errors import ProblemType
-from service.model_source import ServedModel
+from service.model_holder import ModelHolder
 from service.schemas import ModelAnswer
 
 
-def build_model_router(served_model: ServedModel) -> APIRouter:
+def build_model_router(holder: ModelHolder) -> APIRouter:
     """Return the route that describes the model."""
     router = APIRouter(tags=["model"])
-    answer = ModelAnswer.from_served(served_model)
 
     @router.get("/v1/model", summary="Describe the model", responses=problem_responses(ProblemType.INTERNAL_ERROR))
     async def describe_model() -> ModelAnswer:
         """Return version, lineage, label scheme, calibration table and model card."""
-        return answer
+        return ModelAnswer.from_served(holder.current)
 
     return router

@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from credence.labels import DISCLAIMER, LABELS, MEANINGS, REASON_MEANINGS
 from credence.language import SUPPORTED_LANGUAGES
-from service.model_source import ServedModel
+from service.model_holder import ModelHolder
 from service.settings import Settings
 
 ASSETS_PATH: Final = "/assets"
@@ -35,7 +35,7 @@ def build_assets() -> StaticFiles:
     return StaticFiles(directory=_FOLDER / "assets")
 
 
-def build_page_router(settings: Settings, served_model: ServedModel) -> APIRouter:
+def build_page_router(settings: Settings, holder: ModelHolder) -> APIRouter:
     """Return the routes of the two pages."""
     router = APIRouter(include_in_schema=False)
     environment = Environment(
@@ -61,7 +61,7 @@ def build_page_router(settings: Settings, served_model: ServedModel) -> APIRoute
             signs=SIGNS,
             ranges=_RANGES_DAYS,
             store_by_default=settings.store_by_default,
-            model_version=served_model.scorer.info.model_version,
+            model_version=holder.current.scorer.info.model_version,
         )
         return HTMLResponse(page, headers={"Vary": "Accept-Language", "Cache-Control": "no-cache"})
 

@@ -87,6 +87,8 @@ class BatchStore:
 
     def count_done(self, batch: Batch) -> tuple[int, int]:
         """Return how many chunks are done before the first that is not, and how many rows they have."""
+        if batch.n_done_chunks == batch.n_chunks:
+            return batch.n_chunks, batch.n_rows
         done = (batch_chunks.c.batch_seq == batch.seq, batch_chunks.c.state == ChunkState.DONE)
         query = select(batch_chunks.c.number, batch_chunks.c.n_rows).where(*done).order_by(batch_chunks.c.number)
         n_chunks = n_rows = 0

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from credence.errors import CredenceError
-from service.store.engines import POSTGRESQL, SQLITE, build_engine
+from service.store.engines import POSTGRESQL, SQLITE, build_engine, build_reading_engine
 from service.store.faults import describe_fault, is_passing
 from service.store.residues import empty_log, is_due, note_deleted, read_note, withdraw_note, write_anew
 from service.store.tables import store_state
@@ -45,7 +45,7 @@ class StorageUnavailableError(CredenceError):
 class Database:
     """An open database. Every use goes through ``reading`` or ``writing``, in whatever thread."""
 
-    def __init__(self, url: str, *, busy_seconds: float = _BUSY_SECONDS) -> None:
+    def __init__(self, url: str, *, busy_seconds: float = _BUSY_SECONDS, is_read_only: bool = False) -> None:
         """Prepare connections without making one; whoever finds the database locked waits so long and no longer.
 
         Raises ``StorageError`` for a URL that cannot be used.
@@ -59,9 +59,14 @@ class Database:
         # How often it did not answer so far.
         self.n_faults = 0
         try:
-            self._engine = build_engine(parsed, busy_seconds=busy_seconds)
+            self._engine = (build_reading_engine if is_read_only else build_engine)(parsed, busy_seconds=busy_seconds)
         except (ImportError, NoSuchModuleError):
             raise StorageError(f"no driver for {parsed.drivername} is installed; install credence[service]") from None
+
+    @property
+    def path(self) -> Path | None:
+        """Return the file of an SQLite database, or null."""
+        return self._path
 
     @property
     def engine(self) -> Engine:
@@ -75,14 +80,15 @@ class Database:
         """
         try:
             if self._path is not None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
+                # Texts lie in it, which are nobody else's business.
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
                 if self.kind == POSTGRESQL:
                     # However long another process migrates, it is waited for.
                     connection.execute(text("SET LOCAL lock_timeout = 0"))
                     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
                 config = _alembic_config()
-                head = ScriptDirectory.from_config(config).get_current_head()
+                head = read_revisions().get_current_head()
                 if MigrationContext.configure(connection).get_current_revision() != head:
                     config.attributes["connection"] = connection
                     command.upgrade(config, "head")
@@ -109,7 +115,7 @@ class Database:
             raise StorageError(f"cannot open the database: {describe_fault(error)}; {_NAME_DATABASE}") from None
         if found is None:
             raise StorageError(f"nothing of Credence is in this database; {_NAME_DATABASE}")
-        if found != ScriptDirectory.from_config(_alembic_config()).get_current_head():
+        if found != read_revisions().get_current_head():
             raise StorageError(
                 "the database has the schema of another version of Credence; an older one is brought up to date when "
                 "credence serve starts"
@@ -212,6 +218,11 @@ def open_database(url: str, *, busy_seconds: float = _BUSY_SECONDS) -> Database:
         database.close()
         raise
     return database
+
+
+def read_revisions() -> ScriptDirectory:
+    """Return what is known of the versions of the schema."""
+    return ScriptDirectory.from_config(_alembic_config())
 
 
 def _parse_url(url: str) -> URL:

@@ -4,6 +4,7 @@ import sqlite3
 import time
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -37,6 +38,28 @@ def build_engine(url: URL, *, busy_seconds: float) -> Engine:
     if is_sqlite:
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def build_reading_engine(url: URL, *, busy_seconds: float) -> Engine:
+    """Prepare connections that can change nothing, not even where a database was left behind by a crash.
+
+    Raises as ``build_engine`` does.
+    """
+    if url.get_backend_name() != SQLITE:
+        engine = build_engine(url, busy_seconds=busy_seconds)
+        event.listen(engine, "connect", _forbid_writing)
+        return engine
+    path = Path(url.database or "").absolute()
+    # Without its log nobody has the file open, and it can be read without the files that a reader shares with others.
+    mode = {"mode": "ro"} if path.with_name(f"{path.name}-wal").exists() else {"mode": "ro", "immutable": "1"}
+    read_only = url.set(database=path.as_uri(), query={**mode, "uri": "true"})
+    return create_engine(read_only, hide_parameters=True, connect_args={"timeout": busy_seconds})
+
+
+def _forbid_writing(connection: DBAPIConnection, record: object) -> None:
+    with closing(connection.cursor()) as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    connection.commit()
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: object, *, busy_seconds: float) -> None:

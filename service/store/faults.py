@@ -7,18 +7,31 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 _PASSING: Final = frozenset({"OperationalError", "InterfaceError", "InternalError"})
+_LOCKED: Final = "it is locked by another program"
+_FULL: Final = "the disk is full"
+_READ_ONLY: Final = "it cannot be written to"
+_STOPPING: Final = "the server is stopping or starting"
 _SQLITE_FAULTS: Final = {
-    "BUSY": "it is locked by another program",
-    "LOCKED": "it is locked by another program",
-    "PROTOCOL": "it is locked by another program",
-    "FULL": "the disk is full",
-    "READONLY": "it cannot be written to",
+    "BUSY": _LOCKED,
+    "LOCKED": _LOCKED,
+    "PROTOCOL": _LOCKED,
+    "FULL": _FULL,
+    "READONLY": _READ_ONLY,
     "CANTOPEN": "its file cannot be opened",
     "PERM": "its file cannot be opened",
     "IOERR": "its file cannot be read or written",
     "CORRUPT": "its file is damaged",
     "NOTADB": "the file is not an SQLite database",
     "NOMEM": "there is no memory left",
+}
+_SQLSTATE_FAULTS: Final = {
+    "55P03": _LOCKED,
+    "53100": _FULL,
+    "25006": _READ_ONLY,
+    "53300": "the server takes no more connections",
+    "57P01": _STOPPING,
+    "57P02": _STOPPING,
+    "57P03": _STOPPING,
 }
 
 
@@ -39,7 +52,7 @@ def describe_fault(error: Exception) -> str:
     if isinstance(cause, PoolTimeoutError):
         return "all connections are taken"
     if code := getattr(cause, "sqlstate", None):
-        return f"{type(cause).__name__} (SQLSTATE {code})"
+        return _SQLSTATE_FAULTS.get(code, f"{type(cause).__name__} (SQLSTATE {code})")
     if type(cause).__name__ == "ProgrammingError":
         return "the URL has a part that the driver does not know"
     return "the server cannot be reached, or it refuses the user, the password or the name of the database"

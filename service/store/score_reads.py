@@ -44,6 +44,9 @@ _TOLD: Final = (
     *(scores.c[name] for name in ("source", "author", "document_id")),
     models.c.model_version,
 )
+# What a row has under the very name of the field.
+_SCORE_NAMES: Final = {field.name for field in fields(StatementScore)} - {"scores", "prediction_set"}
+_STORED_NAMES: Final = {field.name for field in fields(StoredScore)} - {"tags", "text", "score"}
 _MODEL_COLUMNS: Final = tuple(models.c[field.name] for field in fields(ModelInfo))
 
 
@@ -180,14 +183,14 @@ def _stored(connection: Connection, query: Select[Any]) -> list[StoredScore]:
 
 def _to_stored(row: Row[Any]) -> StoredScore:
     columns = row._mapping
-    plain = {field.name for field in fields(StatementScore)} - {"scores", "prediction_set"}
     score = StatementScore(
-        **{name: columns[name] for name in plain},
+        **{name: columns[name] for name in _SCORE_NAMES},
         scores={o: columns[f"score_{o}"] for o in OUTCOMES} if row.confidence is not None else None,
         prediction_set=tuple(row.prediction_set) if row.prediction_set is not None else None,
     )
-    names = {field.name for field in fields(StoredScore)} - {"tags", "text", "score"}
-    return StoredScore(**{name: columns[name] for name in names}, tags=_tags(row), text=row.statement_text, score=score)
+    return StoredScore(
+        **{name: columns[name] for name in _STORED_NAMES}, tags=_tags(row), text=row.statement_text, score=score
+    )
 
 
 def _tags(row: Row[Any]) -> Tags:

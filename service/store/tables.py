@@ -29,6 +29,7 @@ from sqlalchemy import (
 from credence.labels import OUTCOMES
 from service.store.records import MAX_TAG_CHARS as MAX_TAG_CHARS
 
+MAX_FAILURE_CHARS: Final = 500
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -153,7 +154,7 @@ batches: Final = Table(
     Column("n_done_rows", BigInteger, nullable=False),
     Column("n_done_chunks", Integer, nullable=False),
     Column("n_error_rows", BigInteger, nullable=False),
-    Column("failure", String(500)),
+    Column("failure", String(MAX_FAILURE_CHARS)),
     # Who splits the upload into chunks just now.
     Column("split_claim_id", Uuid),
     Column("split_lease_until", UtcTime),

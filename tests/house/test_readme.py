@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -69,13 +70,18 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def cli_options() -> dict[str, set[str]]:
-    """Return the options of each subcommand of ``credence``."""
+    """Return the options of each subcommand of ``credence``; those of a group are all that its commands have."""
     command = get_command(build_cli(load_packaged_model))
     assert isinstance(command, TyperGroup)
     return {
-        name: {"--help"} | {option for parameter in sub.params for option in parameter.opts}
+        name: {"--help"} | {option for one in members(sub) for parameter in one.params for option in parameter.opts}
         for name, sub in command.commands.items()
     }
+
+
+def members(command: Any) -> list[Any]:
+    """Return a command, or those of a group."""
+    return list(command.commands.values()) if isinstance(command, TyperGroup) else [command]
 
 
 def test_commands_are_read_out_of_shell_blocks() -> None:
@@ -144,7 +150,7 @@ def test_every_marked_shell_block_runs(readme: str) -> None:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """Yield a client of the real application with the shipped bundle, once it is ready."""
-    settings = Settings(state_path=tmp_path_factory.mktemp("state"))
+    settings = Settings(state_path=tmp_path_factory.mktemp("state"), allowed_hosts=("testserver",))
     with (
         closing(open_database(settings.resolved_database_url)) as database,
         TestClient(create_app(settings, load_packaged_model(None), database)) as client,

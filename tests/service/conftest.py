@@ -19,6 +19,7 @@ from service.app import create_app
 from service.model_source import ServedModel
 from service.settings import Settings
 from service.store.database import Database, open_database
+from tests.service.batch_shop import Shop
 from tests.service.tiny_scorer import TinyScorer
 
 KINDS = ("sqlite", "postgresql")
@@ -111,6 +112,11 @@ def served_model(scorer: Scorer) -> ServedModel:
 @pytest.fixture(autouse=True)
 def _state_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CREDENCE_STATE_PATH", str(tmp_path / "state"))
+    # The test client asks under this name, and from an address that is not the machine's own.
+    monkeypatch.setenv("CREDENCE_ALLOWED_HOSTS", "testserver")
+    monkeypatch.setenv("CREDENCE_OPEN_RATE_LIMIT", "none")
+    monkeypatch.setenv("CREDENCE_FEEDBACK_RATE_LIMIT", "none")
+    monkeypatch.setenv("CREDENCE_MAX_OPEN_BATCHES", "1000")
 
 
 @pytest.fixture
@@ -122,3 +128,8 @@ def settings() -> Settings:
 def client(settings: Settings, served_model: ServedModel, database: Database) -> Iterator[TestClient]:
     with TestClient(create_app(settings, served_model, database), raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture
+def shop(database: Database, tmp_path: Path) -> Shop:
+    return Shop(database, tmp_path)

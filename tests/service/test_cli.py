@@ -83,8 +83,8 @@ def test_a_text_without_statements_is_said_to_have_none(run: Run) -> None:
         (("score", "text", "--overwrite"), "--overwrite goes with --output"),
         (("serve", "--port", "0"), "CREDENCE_PORT"),
         # An address kept for documentation, which no machine has, and a name that no host can have.
-        (("serve", "--host", "203.0.113.1"), "cannot listen on 203.0.113.1 port 8000"),
-        (("serve", "--host", "а..б"), "not the name of a host"),
+        (("serve", "--host", "203.0.113.1", "--allow-open"), "cannot listen on 203.0.113.1 port 8000"),
+        (("serve", "--host", "а..б", "--allow-open"), "not the name of a host"),
     ],
     ids=str,
 )

@@ -36,9 +36,10 @@ def test_a_document_may_have_100_000_characters_and_no_more(client: TestClient) 
     assert (refused.status_code, refused.json()["type"]) == (422, "urn:credence:problem:text-too-long")
 
 
-def test_a_text_without_statements_is_answered(client: TestClient) -> None:
+def test_a_text_without_words_is_answered(client: TestClient) -> None:
     answer = client.post("/v1/documents", json={"text": "..."}).json()
-    assert (answer["statements"], answer["rollup"]["mean_confidence"]) == ([], None)
+    assert [statement["reason"] for statement in answer["statements"]] == ["too_short"]
+    assert answer["rollup"]["mean_confidence"] is None
 
 
 def test_a_given_language_holds_for_every_statement(client: TestClient) -> None:

@@ -39,10 +39,15 @@ class GatedScorer:
 
 
 class BrokenScorer(GatedScorer):
+    """Fails the first time."""
+
     def score_statements(
         self, texts: Sequence[str], *, languages: Sequence[str | None] | None = None
     ) -> list[StatementScore]:
-        raise RuntimeError("the runtime has gone")
+        if not self.entered.is_set():
+            self.entered.set()
+            raise RuntimeError("the runtime has gone")
+        return self.inner.score_statements(texts, languages=languages)
 
 
 def serve(scorer: Scorer, database: Database, **settings: int) -> TestClient:

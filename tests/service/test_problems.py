@@ -16,6 +16,7 @@ from service.store.database import Database
 CANARY = "CANARY-7f3a"
 JSON = {"Content-Type": "application/json"}
 GOOD = '{"text": "The court met on Monday."}'
+REFUSED_TEXT = "The scorer refuses this."
 
 
 class FailingScorer:
@@ -31,10 +32,12 @@ class FailingScorer:
     def score_statements(
         self, texts: Sequence[str], *, languages: Sequence[str | None] | None = None
     ) -> list[StatementScore]:
+        if texts[0] == REFUSED_TEXT:
+            raise InvalidTextError("empty", "A part of the text is empty.", 3)
         raise RuntimeError(f"cannot score {texts[0]}")
 
     def score_document(self, text: str, *, language: str | None = None) -> DocumentScore:
-        raise InvalidTextError("empty", "A part of the text is empty.", 3)
+        raise RuntimeError(f"cannot score {text}")
 
 
 @pytest.fixture
@@ -204,7 +207,7 @@ def test_an_unexpected_failure_is_a_bare_problem(failing_client: TestClient) -> 
 
 
 def test_a_refusal_by_the_scorer_itself_is_a_problem(failing_client: TestClient) -> None:
-    response = failing_client.post("/v1/documents", content=GOOD, headers=JSON)
+    response = failing_client.post("/v1/documents", json={"text": REFUSED_TEXT})
     assert (response.status_code, response.json()["type"]) == (422, "urn:credence:problem:text-empty")
 
 

@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 import training.metrics
-from credence.bundle import default_bundle_path, load_bundle
+from credence.bundle import DIGEST_TAG, default_bundle_path, load_bundle
 from credence.labels import OUTCOMES
 from credence.scoring import ModelInfo
 from training.corpora import Example
@@ -112,6 +112,8 @@ def digest() -> str:
 def test_a_model_through_every_gate_becomes_champion(store: Store, digest: str) -> None:
     assert store.promote(result(store.run_id, digest)) == 0
     assert store.champions()[CHAMPION] == "1"
+    version = MlflowClient(store.uri).get_model_version_by_alias(REGISTERED_MODEL, CHAMPION)
+    assert version.tags[DIGEST_TAG] == digest
 
 
 def test_a_refused_model_is_no_champion_and_the_gate_is_named(

@@ -3,8 +3,7 @@
 import { count, element, labelName, share, SIGNS } from "/assets/shared.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 720;
-const HEIGHT = 220;
+const HEIGHT = 200;
 const LEFT = 46;
 const RIGHT = 8;
 const TOP = 10;
@@ -20,8 +19,8 @@ function shape(name, attributes = {}, text = null) {
   return made;
 }
 
-function frame(height = HEIGHT, width = WIDTH) {
-  return shape("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true", focusable: "false" });
+function frame(width) {
+  return shape("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, "aria-hidden": "true", focusable: "false" });
 }
 
 function ceiling(value) {
@@ -30,36 +29,36 @@ function ceiling(value) {
   return [1, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= value);
 }
 
-function drawAxis(svg, top, format) {
+function drawAxis(svg, width, top, format) {
   for (const part of [0, 0.5, 1]) {
     const y = HEIGHT - BOTTOM - part * (HEIGHT - TOP - BOTTOM);
-    svg.append(shape("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y, y2: y }));
+    svg.append(shape("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }));
     svg.append(shape("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, format(top * part)));
   }
 }
 
-function drawTimes(svg, times, xOf) {
+function drawTimes(svg, width, times, xOf) {
   const language = document.documentElement.lang;
   const isHourly = times.length > 1 && new Date(times[1]) - new Date(times[0]) < 86400000;
   const options = isHourly ? { hour: "2-digit", minute: "2-digit", timeZone: "UTC" } : { day: "numeric", month: "short", timeZone: "UTC" };
   const format = new Intl.DateTimeFormat(language, options);
-  const step = Math.max(1, Math.ceil(times.length / 6));
+  const step = Math.max(1, Math.ceil(times.length / Math.max(2, Math.floor(width / 110))));
   for (let index = 0; index < times.length; index += step) {
     const anchor = index === 0 ? "start" : "middle";
-    svg.append(shape("text", { x: Math.min(xOf(index), WIDTH - 30), y: HEIGHT - 6, "text-anchor": anchor }, format.format(new Date(times[index]))));
+    svg.append(shape("text", { x: Math.min(xOf(index), width - 30), y: HEIGHT - 6, "text-anchor": anchor }, format.format(new Date(times[index]))));
   }
 }
 
-export function stackedBars(buckets, groups) {
-  const svg = frame();
+export function stackedBars(buckets, groups, width) {
+  const svg = frame(width);
   const pattern = shape("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)", label: "none" });
   pattern.append(shape("rect", { width: 3, height: 6, class: "block" }));
   const definitions = shape("defs");
   definitions.append(pattern);
   svg.append(definitions);
   const top = ceiling(Math.max(1, ...buckets.map((bucket) => bucket.values.reduce((a, b) => a + b, 0))));
-  drawAxis(svg, top, (value) => count(Math.round(value * 10) / 10));
-  const slot = (WIDTH - LEFT - RIGHT) / Math.max(1, buckets.length);
+  drawAxis(svg, width, top, (value) => count(Math.round(value * 10) / 10));
+  const slot = (width - LEFT - RIGHT) / Math.max(1, buckets.length);
   const thick = Math.max(1.5, Math.min(34, slot * 0.8));
   buckets.forEach((bucket, index) => {
     let y = HEIGHT - BOTTOM;
@@ -70,20 +69,20 @@ export function stackedBars(buckets, groups) {
       if (height > 0) svg.append(shape("rect", { class: kind, label: groups[at], x: LEFT + index * slot + (slot - thick) / 2, y, width: thick, height }));
     });
   });
-  drawTimes(svg, buckets.map((bucket) => bucket.time), (index) => LEFT + index * slot + slot / 2);
+  drawTimes(svg, width, buckets.map((bucket) => bucket.time), (index) => LEFT + index * slot + slot / 2);
   const key = element("ul", { class: "chart-key" }, ...groups.map((group) =>
     element("li", { dataset: { label: group } }, element("i", { "aria-hidden": "true" }), `${SIGNS[group]} ${labelName(group)}`)));
   return element("div", {}, key, svg);
 }
 
-export function lineChart(points, label) {
-  const svg = frame();
+export function lineChart(points, label, width) {
+  const svg = frame(width);
   if (label) svg.dataset.label = label;
   const known = points.filter((point) => point.value !== null);
   const top = Math.min(1, ceiling(Math.max(0.05, ...known.map((point) => point.value))));
-  drawAxis(svg, top, (value) => share(value, top < 0.2 ? 1 : 0));
-  const step = (WIDTH - LEFT - RIGHT) / Math.max(1, points.length - 1);
-  const xOf = (index) => (points.length === 1 ? WIDTH / 2 : LEFT + index * step);
+  drawAxis(svg, width, top, (value) => share(value, top < 0.2 ? 1 : 0));
+  const step = (width - LEFT - RIGHT) / Math.max(1, points.length - 1);
+  const xOf = (index) => (points.length === 1 ? width / 2 : LEFT + index * step);
   const yOf = (value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - TOP - BOTTOM);
   let path = "";
   points.forEach((point, index) => {
@@ -94,7 +93,7 @@ export function lineChart(points, label) {
     if (points.length <= 60) svg.append(shape("circle", { class: "dot", cx: xOf(index), cy: yOf(point.value), r: 3 }));
   });
   svg.append(shape("path", { class: "series", d: path }));
-  drawTimes(svg, points.map((point) => point.time), xOf);
+  drawTimes(svg, width, points.map((point) => point.time), xOf);
   return svg;
 }
 

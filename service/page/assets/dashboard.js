@@ -115,7 +115,7 @@ function byTime(series) {
 function showSeries(series) {
   const buckets = byTime(series);
   const groups = [...LABELS, "none"];
-  draw("chart-labels", stackedBars(buckets.map((b) => ({ time: b.time, values: groups.map((g) => b.groups[g] ?? 0) })), groups),
+  draw("chart-labels", stackedBars(buckets.map((b) => ({ time: b.time, values: groups.map((g) => b.groups[g] ?? 0) })), groups, widthOf("chart-labels")),
     table(["column_time", ...groups.map((g) => `label_${g}`)], buckets.map((b) => [time(b.time), ...groups.map((g) => count(b.groups[g] ?? 0))])));
   const ratio = (b, group) => (b.n ? (b.groups[group] ?? 0) / b.n : null);
   const lines = {
@@ -125,8 +125,13 @@ function showSeries(series) {
   };
   for (const [id, [label, value]] of Object.entries(lines)) {
     const points = buckets.map((b) => ({ time: b.time, value: value(b) }));
-    draw(id, lineChart(points, label), table(["column_time", "column_value"], points.map((p) => [time(p.time), share(p.value, 1)])));
+    draw(id, lineChart(points, label, widthOf(id)), table(["column_time", "column_value"], points.map((p) => [time(p.time), share(p.value, 1)])));
   }
+}
+
+function widthOf(id) {
+  const style = getComputedStyle(byId(id));
+  return Math.max(240, byId(id).clientWidth - Number.parseFloat(style.paddingLeft) - Number.parseFloat(style.paddingRight));
 }
 
 function showBars(id, rows, head) {

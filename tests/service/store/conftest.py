@@ -6,9 +6,12 @@ from uuid import uuid4
 
 import pytest
 
+from service.store.batch_queue import BatchQueue
+from service.store.batch_store import BatchStore
 from service.store.database import Database
 from service.store.records import NewScore, Tags
 from service.store.score_store import ScoreStore
+from tests.service.store.batch_samples import SPOOL
 from tests.service.tiny_scorer import TinyScorer
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -33,6 +36,16 @@ def clock() -> Clock:
 @pytest.fixture
 def store(database: Database, clock: Clock) -> ScoreStore:
     return ScoreStore(database, now=clock)
+
+
+@pytest.fixture
+def batch_store(database: Database, clock: Clock) -> BatchStore:
+    return BatchStore(database, now=lambda connection: clock())
+
+
+@pytest.fixture
+def queue(database: Database, clock: Clock) -> BatchQueue:
+    return BatchQueue(database, SPOOL, now=lambda connection: clock())
 
 
 @pytest.fixture
