@@ -73,7 +73,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, record: object, *, busy_seco
         # What is deleted is overwritten, so that no text stays in the file.
         "secure_delete = ON",
         "temp_store = MEMORY",
-        "cache_size = -65536",
+        # Each connection has a cache of its own; larger ones made nothing quicker.
+        "cache_size = -8192",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
 

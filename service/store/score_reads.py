@@ -83,7 +83,9 @@ def read_span(connection: Connection, chosen: ScoreFilter) -> tuple[int, int] | 
     times = ScoreFilter(since=chosen.since, until=chosen.until)
     if times == ScoreFilter():
         return None
-    query = select(func.coalesce(func.min(scores.c.seq), 0), func.coalesce(func.max(scores.c.seq), 0))
+    # For the plain number PostgreSQL would go through the table in its order until it comes to the span.
+    seq = scores.c.seq + 0
+    query = select(func.coalesce(func.min(seq), 0), func.coalesce(func.max(seq), 0))
     first, last = connection.execute(query.where(*conditions(times))).one()
     return first, last
 
