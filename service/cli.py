@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from credence.errors import CredenceError
-from service.batch_command import BatchCommand, score_file_here
-from service.command_input import CommandError, read_text
-from service.feedback_command import build_feedback_group
-from service.inspection_commands import add_inspection_commands
-from service.key_commands import build_key_group
-from service.plain_commands import PlainCommand, PlainGroup, TextCommand
-from service.worker_command import WorkerCommand
+from service.commands.arguments import CommandError, read_text
+from service.commands.batch import BatchCommand, score_file_here
+from service.commands.feedback import build_feedback_group
+from service.commands.inspection import add_inspection_commands
+from service.commands.keys import build_key_group
+from service.commands.plain import PlainCommand, PlainGroup, TextCommand
+from service.commands.worker import WorkerCommand
 
 # Nothing heavy is imported at the top: ``credence --help`` must be quick.
 if TYPE_CHECKING:
-    from service.model_source import ServedModel
+    from service.models.source import ServedModel
 
     ModelLoader = Callable[[Path | None], ServedModel]
 
@@ -111,9 +111,9 @@ class Commands:
         Where others than this machine can connect it needs an API key, which credence keys create makes.
         """
         from service.app import create_app
-        from service.batches import open_spool
-        from service.door import check_door
-        from service.model_supply import open_supply
+        from service.batches.batches import open_spool
+        from service.door.door import check_door
+        from service.models.supply import open_supply
         from service.serving import open_listener, serve_app
         from service.settings import read_settings
         from service.store.database import open_database
@@ -138,9 +138,9 @@ class Commands:
 
         from credence.language import require_language
         from credence.normalise import check_text
-        from service.bundle_choice import find_bundle
+        from service.commands.terminal import print_document, print_json_lines
+        from service.models.bundle_choice import find_bundle
         from service.settings import read_settings
-        from service.terminal import print_document, print_json_lines
 
         settings = read_settings(bundle_path=bundle)
         check_text(text, max_chars=settings.max_document_chars)
@@ -185,7 +185,7 @@ def main() -> None:
 
 def load_packaged_model(bundle_path: Path | None) -> "ServedModel":
     """Load a bundle, importing the runtime only now."""
-    from service.model_source import load_served_model
+    from service.models.source import load_served_model
 
     return load_served_model(bundle_path)
 

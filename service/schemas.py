@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from credence.labels import DISCLAIMER, LABELS, MEANINGS, OUTCOMES, REASON_MEANINGS, Outcome, Reason
 from credence.language import SUPPORTED_LANGUAGES
 from credence.scoring import DocumentScore, ModelInfo, StatementScore
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from service.settings import MAX_STATEMENTS
 from service.store.records import Tags
 from service.store.tables import MAX_TAG_CHARS

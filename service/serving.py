@@ -13,8 +13,8 @@ import uvicorn
 
 from credence.errors import CredenceError
 from service.app import CredenceApi
+from service.door.guarded_protocol import GuardedProtocol
 from service.examples import STATEMENTS
-from service.guarded_protocol import GuardedProtocol
 from service.log_lines import configure_logs
 from service.settings import Settings
 from service.store.database import Database

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from credence.errors import CredenceError
-from service.addresses import is_loopback
+from service.door.addresses import is_loopback
 from service.setting_types import HostNames, ModelSourceName, Networks, Origins, Rate
 
 ENV_PREFIX: Final = "CREDENCE_"

@@ -9,17 +9,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from service.api_description import problem_responses
-from service.auth import Caller, get_caller
-from service.batch_intake import read_declaration, read_length
-from service.batch_media_types import MEDIA_TYPES
-from service.batch_quota import BatchQuota
-from service.batch_results import BatchResults
-from service.batch_schemas import BatchAnswer, BatchList, BatchQuery, DeleteQuery, ResultsQuery
-from service.batches import Batches
+from service.batches.batches import Batches
+from service.batches.intake import read_declaration, read_length
+from service.batches.media_types import MEDIA_TYPES
+from service.batches.quota import BatchQuota
+from service.batches.results import BatchResults
+from service.batches.schemas import BatchAnswer, BatchList, BatchQuery, DeleteQuery, ResultsQuery
+from service.door.auth import Caller, get_caller
 from service.errors import ProblemType, missing_record
+from service.history.query_parameters import PageRequest
 from service.keeping import IdempotencyKey, check_key
 from service.middleware import get_request_id
-from service.query_parameters import PageRequest
 from service.settings import Settings
 from service.store.batch_records import Batch, NewBatch
 

@@ -10,11 +10,11 @@ from service.admission import admit_document
 from service.api_description import BODY_PROBLEMS, KEEPING_PROBLEMS, WAITING_PROBLEMS, problem_responses
 from service.errors import ProblemType, missing_record
 from service.examples import document_requests
-from service.history_schemas import DocumentRecord
+from service.history.schemas import DocumentRecord
 from service.keeping import IdempotencyKey, Keeper
 from service.middleware import get_request_id
-from service.request_scoring import Scoring
 from service.schemas import DocumentAnswer, DocumentRequest
+from service.scoring.request_scoring import Scoring
 from service.settings import Settings
 from service.store.score_store import ScoreStore
 

@@ -10,8 +10,8 @@ from credence.errors import InvalidTextError
 from credence.normalise import check_text
 from service.api_description import problem_responses
 from service.errors import Fault, ProblemType, RefusedRequestError, missing_record, text_fault
-from service.feedback_schemas import FeedbackAnswer, FeedbackPage, FeedbackQuery, FeedbackRequest
-from service.query_parameters import PageRequest
+from service.feedback.schemas import FeedbackAnswer, FeedbackPage, FeedbackQuery, FeedbackRequest
+from service.history.query_parameters import PageRequest
 from service.store.feedback_store import FeedbackFilter, FeedbackStore
 
 _READ_PROBLEMS: Final = (

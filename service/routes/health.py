@@ -8,7 +8,7 @@ from service.api_description import problem_responses
 from service.draining import Drain
 from service.errors import Fault, ProblemType, RefusedRequestError
 from service.schemas import Health
-from service.scoring_pool import ScoringPool, get_scoring_pool
+from service.scoring.pool import ScoringPool, get_scoring_pool
 
 
 def build_health_router(drain: Drain) -> APIRouter:

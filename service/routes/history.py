@@ -9,18 +9,18 @@ from starlette.concurrency import run_in_threadpool
 
 from service.api_description import problem_responses
 from service.errors import Fault, ProblemType, RefusedRequestError, missing_record
-from service.history_schemas import DeletionAnswer, LineageAnswer, ScorePage, ScoreRecord, ScoreRow, to_row
-from service.model_holder import ModelHolder
-from service.query_parameters import (
+from service.history.query_parameters import (
     DEFAULT_PAGE,
     MAX_PAGE,
     DeletionParameters,
     ScoreListParameters,
     refuse_repeated,
 )
-from service.representations import TABULAR_RESPONSES, choose_representation
+from service.history.representations import TABULAR_RESPONSES, choose_representation
+from service.history.schemas import DeletionAnswer, LineageAnswer, ScorePage, ScoreRecord, ScoreRow, to_row
+from service.history.tabular import Rows, RowShape, TabularFormat
+from service.models.holder import ModelHolder
 from service.store.score_store import ScoreStore
-from service.tabular import Rows, RowShape, TabularFormat
 
 READING_PROBLEMS: Final = (
     ProblemType.INVALID_FIELD,

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from service.api_description import problem_responses
 from service.errors import ProblemType
-from service.model_holder import ModelHolder
+from service.models.holder import ModelHolder
 from service.schemas import ModelAnswer
 
 

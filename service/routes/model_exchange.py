@@ -7,10 +7,10 @@ from starlette.concurrency import run_in_threadpool
 
 from service.api_description import problem_responses
 from service.errors import Fault, ProblemType, RefusedRequestError
-from service.exchange_schemas import ExchangeAnswer
-from service.model_exchange import NotExchangedError
-from service.model_holder import ModelHolder
-from service.model_watch import ModelWatch
+from service.models.exchange import NotExchangedError
+from service.models.holder import ModelHolder
+from service.models.schemas import ExchangeAnswer
+from service.models.watch import ModelWatch
 from service.settings import Settings
 
 STATE_KEY: Final = "model_watch"

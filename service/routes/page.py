@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from credence.labels import DISCLAIMER, LABELS, MEANINGS, REASON_MEANINGS
 from credence.language import SUPPORTED_LANGUAGES
-from service.model_holder import ModelHolder
+from service.models.holder import ModelHolder
 from service.settings import Settings
 
 ASSETS_PATH: Final = "/assets"

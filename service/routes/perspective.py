@@ -16,17 +16,17 @@ from credence.labels import DISCLAIMER, Outcome
 from credence.normalise import check_text
 from service.admission import admit_document
 from service.api_description import BODY_PROBLEMS, WAITING_PROBLEMS, problem_responses
-from service.api_keys import Scope
-from service.auth import Caller, get_caller
+from service.door.api_keys import Scope
+from service.door.auth import Caller, get_caller
 from service.errors import ProblemType, RefusedRequestError, text_fault
+from service.history.representations import DISCLAIMER_HEADER
 from service.keeping import Keeper
 from service.middleware import get_request_id
-from service.perspective_comments import build_answer, choose_attributes, propose, read_document, read_suggestions
-from service.perspective_errors import CommentRefusedError
-from service.perspective_schemas import AnalyzeAnswer, AnalyzeRequest, SuggestAnswer, SuggestRequest
-from service.representations import DISCLAIMER_HEADER
-from service.request_scoring import Scoring
+from service.perspective.comments import build_answer, choose_attributes, propose, read_document, read_suggestions
+from service.perspective.errors import CommentRefusedError
+from service.perspective.schemas import AnalyzeAnswer, AnalyzeRequest, SuggestAnswer, SuggestRequest
 from service.schemas import DocumentRequest
+from service.scoring.request_scoring import Scoring
 from service.settings import Settings
 from service.store.comment_search import CommentSearch
 from service.store.feedback_store import FeedbackStore, NewFeedback

@@ -11,8 +11,8 @@ from service.errors import ProblemType
 from service.examples import score_requests
 from service.keeping import IdempotencyKey, Keeper
 from service.middleware import get_request_id
-from service.request_scoring import Scoring
 from service.schemas import ScoreAnswer, ScoreRequest
+from service.scoring.request_scoring import Scoring
 from service.settings import Settings
 
 

@@ -7,9 +7,9 @@ from starlette.concurrency import run_in_threadpool
 
 from service.api_description import problem_responses
 from service.errors import Fault, ProblemType, RefusedRequestError
-from service.query_parameters import SeriesParameters, TabularParameters, refuse_repeated
-from service.representations import TABULAR_RESPONSES, choose_representation
-from service.stats_schemas import (
+from service.history.query_parameters import SeriesParameters, TabularParameters, refuse_repeated
+from service.history.representations import TABULAR_RESPONSES, choose_representation
+from service.history.stats_schemas import (
     SeriesAnswer,
     SeriesRow,
     SummaryAnswer,
@@ -18,8 +18,8 @@ from service.stats_schemas import (
     to_series_rows,
     to_summary_rows,
 )
+from service.history.tabular import RowShape
 from service.store.aggregates import MAX_CELLS, AggregateStore, TooManyCellsError
-from service.tabular import RowShape
 
 _SERIES: Final = RowShape(SeriesRow)
 _SUMMARY: Final = RowShape(SummaryRow)

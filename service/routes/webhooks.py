@@ -11,8 +11,8 @@ from service.errors import Fault, ProblemType, RefusedRequestError, missing_reco
 from service.settings import Settings
 from service.store.webhook_records import TEST_PING
 from service.store.webhook_store import MAX_WEBHOOKS, TooManyWebhooksError, WebhookStore
-from service.webhook_announcer import build_ping
-from service.webhook_schemas import (
+from service.webhooks.announcer import build_ping
+from service.webhooks.schemas import (
     DeliveriesQuery,
     DeliveryPage,
     DeliveryRow,
@@ -22,7 +22,7 @@ from service.webhook_schemas import (
     WebhookRow,
     admit_webhook,
 )
-from service.webhook_signing import new_secret
+from service.webhooks.signing import new_secret
 
 _LIST_PROBLEMS: Final = (ProblemType.STORAGE_UNAVAILABLE, ProblemType.INTERNAL_ERROR)
 _ID_PROBLEMS: Final = (ProblemType.NO_SUCH_RECORD, ProblemType.INVALID_FIELD, *_LIST_PROBLEMS)

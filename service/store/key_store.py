@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, insert, or_, select, update
 
-from service.api_keys import KeyState, Scope, StoredKey, Token
+from service.door.api_keys import KeyState, Scope, StoredKey, Token
 from service.store.database import Database
 from service.store.score_store import utc_now
 from service.store.tables import api_keys

@@ -49,7 +49,7 @@ def test_all_contracts_are_kept() -> None:
         ("service/schemas.py", "import training", LAYERS),
         ("training/metrics.py", "from service import settings", LAYERS),
         ("service/routes/score.py", "def tabulate() -> None:\n    import pandas", LIGHT_SERVICE),
-        ("service/model_supply.py", "def look() -> None:\n    import mlflow", LIGHT_SERVICE),
+        ("service/models/supply.py", "def look() -> None:\n    import mlflow", LIGHT_SERVICE),
         ("training/config.py", "from fastapi import FastAPI", NEVER_SERVES),
         ("training/metrics.py", "import mlflow", ONE_MLFLOW),
     ],

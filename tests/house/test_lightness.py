@@ -37,7 +37,7 @@ def test_the_client_loads_an_http_client_and_nothing_else_that_is_heavy() -> Non
 
 
 @pytest.mark.parametrize(
-    "module", ["service.app", "service.cli", "service.serving", "service.model_source", "service.row_scoring"]
+    "module", ["service.app", "service.cli", "service.serving", "service.models.source", "service.rows.scoring"]
 )
 def test_the_service_does_not_load_training(module: str) -> None:
     assert not loaded_by(module) & (TRAINING | {"training"})

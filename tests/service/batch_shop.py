@@ -8,13 +8,13 @@ from threading import Event
 from uuid import uuid4
 
 from credence.scoring import Scorer, StatementScore
-from service.batch_splitting import Splitter
-from service.batch_tidying import BatchTidying
-from service.batch_worker import BatchWorker
-from service.chunk_packing import ScoredRow, unpack_results
-from service.leases import Leases
-from service.rows import BadRow
-from service.spool import BatchSpool
+from service.batches.chunk_packing import ScoredRow, unpack_results
+from service.batches.leases import Leases
+from service.batches.splitting import Splitter
+from service.batches.spool import BatchSpool
+from service.batches.tidying import BatchTidying
+from service.batches.worker import BatchWorker
+from service.rows.row import BadRow
 from service.store.batch_queue import BatchQueue
 from service.store.batch_records import Batch, BatchState, NewBatch
 from service.store.batch_store import BatchStore

@@ -16,7 +16,7 @@ from sqlalchemy import make_url, text
 
 from credence.scoring import Scorer
 from service.app import create_app
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from service.settings import Settings
 from service.store.database import Database, open_database
 from tests.service.batch_shop import Shop

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from credence.scoring import StatementScore
 from service.app import create_app
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from service.serving import open_listener, serve_app
 from service.settings import Settings
 from service.store.database import open_database

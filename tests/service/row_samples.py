@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from io import BufferedReader, BytesIO, RawIOBase
 from typing import Any
 
-from service.row_files import BadRow, Row, RowFormat, read_rows
+from service.rows.files import BadRow, Row, RowFormat, read_rows
 
 GOOD = "The court met on Monday."
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.api_keys import Scope, Token
 from service.app import create_app
-from service.model_source import ServedModel
-from service.scope_table import find_rule
+from service.door.api_keys import Scope, Token
+from service.door.scope_table import find_rule
+from service.models.source import ServedModel
 from service.settings import Settings
 from service.store.database import Database
 from service.store.key_store import KeyStore

@@ -3,9 +3,9 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from service.api_keys import Scope
 from service.app import create_app
-from service.model_source import ServedModel
+from service.door.api_keys import Scope
+from service.models.source import ServedModel
 from service.settings import Settings
 from service.store.database import Database
 from service.store.key_store import KeyStore

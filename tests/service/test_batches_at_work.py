@@ -10,12 +10,12 @@ from threading import Event, Thread
 import pytest
 
 from credence.scoring import ModelInfo, StatementScore
-from service.batch_engine import BatchEngine
-from service.batch_splitting import BATCH_CHUNK_ROWS
-from service.chunk_packing import ScoredRow
-from service.leases import Leases
-from service.rows import BadRow
-from service.scoring_pool import PoolStoppedError
+from service.batches.chunk_packing import ScoredRow
+from service.batches.engine import BatchEngine
+from service.batches.leases import Leases
+from service.batches.splitting import BATCH_CHUNK_ROWS
+from service.rows.row import BadRow
+from service.scoring.pool import PoolStoppedError
 from service.store.batch_queue import LEASE, REST
 from service.store.batch_records import BatchState
 from service.store.database import Database, StorageUnavailableError
@@ -118,14 +118,14 @@ def test_an_upload_that_vanished_makes_the_batch_fail(shop: Shop) -> None:
 
 
 def test_a_reader_that_fails_unexpectedly_holds_up_nobody(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    import service.batch_splitting
+    import service.batches.splitting
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a text")
 
     batch = shop.enter(10)
     with monkeypatch.context() as patched:
-        patched.setattr(service.batch_splitting, "read_rows", fail)
+        patched.setattr(service.batches.splitting, "read_rows", fail)
         assert shop.split()
     found = shop.read(batch)
     assert (found.state, "please report it" in (found.failure or "")) == (BatchState.FAILED, True)

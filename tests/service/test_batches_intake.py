@@ -9,11 +9,11 @@ from fastapi.testclient import TestClient
 from starlette.requests import ClientDisconnect
 
 from service.app import create_app
-from service.batch_intake import BatchIntake
+from service.batches.intake import BatchIntake
+from service.batches.spool import BatchSpool
 from service.errors import ProblemType, RefusedRequestError
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from service.settings import Settings
-from service.spool import BatchSpool
 from service.store.batch_records import Batch, NewBatch
 from service.store.database import Database, StorageUnavailableError
 from tests.service.batch_calls import NDJSON, rows_of, uploads

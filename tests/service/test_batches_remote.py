@@ -17,14 +17,14 @@ import uvicorn
 from typer.testing import CliRunner, Result
 
 from service.app import create_app
-from service.batch_client import BatchClient, ServiceError
-from service.batch_remote import score_file_there
+from service.batches.client import BatchClient, ServiceError
+from service.batches.remote import score_file_there
+from service.batches.spool import BatchSpool
 from service.cli import build_cli
-from service.command_input import CommandError
-from service.model_source import ServedModel
+from service.commands.arguments import CommandError
+from service.models.source import ServedModel
 from service.serving import open_listener
 from service.settings import Settings
-from service.spool import BatchSpool
 from service.store.batch_records import BatchState, NewBatch
 from service.store.batch_store import BatchStore
 from service.store.database import Database
@@ -240,7 +240,7 @@ def test_an_address_of_something_else_is_told(rows: Path, content: bytes) -> Non
 WORKER = """
 from tests.service.tiny_scorer import TinyScorer
 from service.cli import build_cli
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 
 build_cli(lambda bundle_path: ServedModel(TinyScorer(), "", {}))(["worker", "--threads", "2"])
 """

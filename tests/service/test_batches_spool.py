@@ -3,7 +3,7 @@ from uuid import uuid4
 
 import pytest
 
-from service.spool import BatchSpool, SpoolError
+from service.batches.spool import BatchSpool, SpoolError
 from tests.service.batch_shop import Shop
 
 

@@ -13,11 +13,11 @@ from fastapi.testclient import TestClient
 import credence
 from credence.scoring import ModelInfo, Scorer, StatementScore
 from service.app import create_app
-from service.background_scoring import BackgroundScorer
 from service.metrics import Metrics
-from service.model_holder import ModelHolder
-from service.model_source import ServedModel
-from service.scoring_pool import PoolStoppedError, ScoringPool
+from service.models.holder import ModelHolder
+from service.models.source import ServedModel
+from service.scoring.background_scoring import BackgroundScorer
+from service.scoring.pool import PoolStoppedError, ScoringPool
 from service.settings import Settings
 from service.store.database import Database
 from tests.service.held_scorer import POISON, HeldScorer, wait_until

@@ -5,7 +5,7 @@ import pytest
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as Connection
 
-from service.body_deadline import MIN_BYTES_PER_SECOND, BodyDeadline
+from service.door.body_deadline import MIN_BYTES_PER_SECOND, BodyDeadline
 
 
 def drip(parts: list[tuple[float, bytes]], *, seconds: float) -> list[Message]:

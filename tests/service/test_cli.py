@@ -10,7 +10,7 @@ from credence.errors import BundleError
 from credence.labels import DISCLAIMER
 from credence.scoring import StatementScore
 from service.cli import build_cli
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 
 ARTICLE = "Суд зібрався в понеділок. The mayor claims that [it] rained. They secretly rule us all. Why not?"
 

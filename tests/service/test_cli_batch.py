@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from credence.labels import DISCLAIMER
 from service.cli import build_cli
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from tests.service.row_samples import GOOD
 
 ROWS = [{"id": "a", "text": GOOD}, {"id": "=b", "text": "They secretly rule us all."}, {"id": "c", "text": ""}]

@@ -9,9 +9,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import delete
 from typer.testing import CliRunner, Result
 
-import service.feedback_export
+import service.feedback.export
 from service.cli import build_cli
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from service.store.database import Database
 from service.store.tables import scores
 
@@ -140,7 +140,7 @@ def test_the_last_line_counts(run: Run, dispute: Dispute) -> None:
 
 @pytest.mark.on_both_databases
 def test_every_page_is_exported_once(run: Run, dispute: Dispute, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.feedback_export, "PAGE_SCORES", 2)
+    monkeypatch.setattr(service.feedback.export, "PAGE_SCORES", 2)
     ids = [dispute([("a", "allegation")]) for _ in range(5)]
     assert [row["id"] for row in run.rows()] == [f"feedback/{score_id}" for score_id in ids]
 

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.api_keys import Scope, Token
 from service.cli import build_cli
-from service.door import OpenDoorError, check_door
-from service.model_source import ServedModel
+from service.door.api_keys import Scope, Token
+from service.door.door import OpenDoorError, check_door
+from service.models.source import ServedModel
 from service.settings import Settings
 from service.store.database import Database
 from service.store.key_store import KeyStore

@@ -11,10 +11,10 @@ from typer.testing import CliRunner, Result
 
 from credence.scoring import ModelInfo, Scorer, StatementScore
 from service.cli import build_cli
-from service.model_source import ServedModel
-from service.row_files import BadRow, Row
-from service.row_scoring import CHUNK_ROWS, score_rows
-from service.row_writers import JsonLinesWriter
+from service.models.source import ServedModel
+from service.rows.files import BadRow, Row
+from service.rows.scoring import CHUNK_ROWS, score_rows
+from service.rows.writers import JsonLinesWriter
 
 GOOD = "The court met on Monday."
 

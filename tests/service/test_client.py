@@ -25,8 +25,8 @@ from credence.client import (
 from credence.client.attempts import read_retry_after
 from credence.labels import DISCLAIMER, Outcome, Reason
 from credence.scoring import Rollup, StatementScore
-from service.api_keys import Scope
-from service.model_source import ServedModel
+from service.door.api_keys import Scope
+from service.models.source import ServedModel
 from service.settings import Settings
 from service.store.database import Database
 from service.store.key_store import KeyStore

@@ -15,12 +15,12 @@ from typer.testing import CliRunner, Result
 
 from credence.errors import BundleError
 from credence.scoring import StatementScore
-from service import doctor
-from service.api_keys import Scope
 from service.cli import build_cli
-from service.doctor import Check, State, examine
-from service.model_source import ServedModel
-from service.port_probe import probe_port
+from service.commands import doctor
+from service.commands.doctor import Check, State, examine
+from service.commands.port_probe import probe_port
+from service.door.api_keys import Scope
+from service.models.source import ServedModel
 from service.settings import Settings
 from service.store.database import Database, open_database
 from service.store.key_store import KeyStore

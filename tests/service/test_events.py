@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from credence.labels import DISCLAIMER
 from service.app import create_app
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from service.serving import ApiServer
 from service.settings import Settings
 from service.store.database import Database, StorageUnavailableError

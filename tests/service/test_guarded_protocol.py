@@ -10,7 +10,7 @@ import uvicorn
 from starlette.types import Receive, Send
 from starlette.types import Scope as Connection
 
-from service.guarded_protocol import MAX_HEAD_BYTES, GuardedProtocol
+from service.door.guarded_protocol import MAX_HEAD_BYTES, GuardedProtocol
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nok"
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]

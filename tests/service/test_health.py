@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from credence.scoring import DocumentScore, ModelInfo, Scorer, StatementScore
 from service.app import create_app
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from service.settings import Settings
 from service.store.database import Database
 

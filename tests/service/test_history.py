@@ -7,8 +7,8 @@ from fastapi.testclient import TestClient
 
 from credence.labels import DISCLAIMER, OUTCOMES
 from service.errors import ProblemType
-from service.history_schemas import DocumentRecord, LineageAnswer, ScorePage, ScoreRecord, ScoreRow
-from service.model_source import ServedModel
+from service.history.schemas import DocumentRecord, LineageAnswer, ScorePage, ScoreRecord, ScoreRow
+from service.models.source import ServedModel
 from service.store.database import Database
 
 TEXTS = ("The court met on Monday.", "He claims that it rained.", "Вони таємно керують усім світом 😀.", "Too short")

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event
 
 from service.app import create_app
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from service.settings import Settings
 from service.store.database import Database
 from service.store.records import ScoreFilter, StoredScore, Tags

@@ -8,10 +8,10 @@ from fastapi.testclient import TestClient
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as Connection
 
-from service.api_keys import Scope, Token
-from service.auth import Doorkeeper
+from service.door.api_keys import Scope, Token
+from service.door.auth import Doorkeeper
+from service.door.key_ring import FRESH_SECONDS, GRACE_SECONDS, RETRY_SECONDS, KeyRefusedError, KeyRing
 from service.errors import ProblemType
-from service.key_ring import FRESH_SECONDS, GRACE_SECONDS, RETRY_SECONDS, KeyRefusedError, KeyRing
 from service.settings import Settings
 from service.store.database import Database, StorageUnavailableError
 from service.store.key_store import KeyStore

@@ -6,11 +6,11 @@ import pytest
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
-from service.addresses import to_caller
-from service.api_keys import Scope
-from service.door import install_door, install_front
-from service.key_ring import KeyRing
-from service.rate_limits import Policy, Quota, QuotaExceededError, document_cost, get_quota
+from service.door.addresses import to_caller
+from service.door.api_keys import Scope
+from service.door.door import install_door, install_front
+from service.door.key_ring import KeyRing
+from service.door.rate_limits import Policy, Quota, QuotaExceededError, document_cost, get_quota
 from service.settings import Settings
 from service.store.database import Database
 from service.store.key_store import KeyStore

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from credence.scoring import Scorer, TimedScores
 from service.app import create_app
 from service.metrics import DELIVERY_RESULTS, MAX_MODEL_VERSIONS, UNSCORED, Metrics
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from service.settings import Settings
 from service.store.database import Database
 from tests.service.held_scorer import wait_until
@@ -214,7 +214,7 @@ def test_rows_of_batches_are_counted_and_so_are_their_statements(client: TestCli
 def test_attempts_to_deliver_a_webhook_are_counted(
     served_model: ServedModel, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.webhook_delivery.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("service.webhooks.delivery.LOOK_SECONDS", 0.01)
     with (
         socket.create_server(("127.0.0.1", 0)) as deaf,
         TestClient(create_app(Settings(webhook_allow_private=True), served_model, database)) as client,

@@ -18,12 +18,12 @@ from credence.bundle import BundlePaths, load_bundle, write_manifest
 from credence.labels import Outcome
 from credence.scoring import Scorer
 from service.metrics import Metrics
-from service.model_candidate import Candidate, CandidateState
-from service.model_exchange import ModelExchange, NotExchangedError
-from service.model_holder import ModelHolder
-from service.scoring_pool import PoolStoppedError
+from service.models.candidate import Candidate, CandidateState
+from service.models.exchange import ModelExchange, NotExchangedError
+from service.models.holder import ModelHolder
+from service.models.shadowing import PORTION, Shadowing
+from service.scoring.pool import PoolStoppedError
 from service.settings import Settings
-from service.shadowing import PORTION, Shadowing
 from service.store.database import Database
 from service.store.records import NewScore, Tags
 from service.store.score_store import ScoreStore

@@ -13,10 +13,10 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from credence.labels import DISCLAIMER
-from service.api_keys import Scope
 from service.app import CredenceApi, create_app
-from service.batch_splitting import BATCH_CHUNK_ROWS
+from service.batches.splitting import BATCH_CHUNK_ROWS
 from service.cli import build_cli
+from service.door.api_keys import Scope
 from service.settings import Settings
 from service.store.database import Database
 from service.store.key_store import KeyStore

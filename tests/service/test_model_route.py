@@ -3,7 +3,7 @@ from dataclasses import asdict
 from fastapi.testclient import TestClient
 
 from credence.labels import DISCLAIMER, LABELS, MEANINGS, OUTCOMES, REASON_MEANINGS
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 
 
 def test_the_model_route_tells_all_there_is_to_tell(client: TestClient, served_model: ServedModel) -> None:

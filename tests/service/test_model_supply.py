@@ -8,16 +8,16 @@ import pytest
 
 from credence.bundle import default_bundle_path
 from credence.errors import BundleError
-from service.bundle_choice import find_bundle
 from service.metrics import Metrics
-from service.model_exchange import ModelExchange
-from service.model_holder import ModelHolder
-from service.model_shelf import ModelShelf, ShelfError, ShelfState
-from service.model_source import FolderSource, SourceError, Target, open_source
-from service.model_supply import ModelSupply, open_supply
-from service.model_trial import TrialError, try_out_apart
+from service.models.bundle_choice import find_bundle
+from service.models.exchange import ModelExchange
+from service.models.holder import ModelHolder
+from service.models.shadowing import Shadowing
+from service.models.shelf import ModelShelf, ShelfError, ShelfState
+from service.models.source import FolderSource, SourceError, Target, open_source
+from service.models.supply import ModelSupply, open_supply
+from service.models.trial import TrialError, try_out_apart
 from service.settings import Settings, SettingsError, read_settings
-from service.shadowing import Shadowing
 from tests.service.tiny_bundles import ALIAS, Market, load_tiny, make_bundle
 
 

@@ -6,8 +6,8 @@ from pydantic import BaseModel
 
 from service.app import create_app
 from service.errors import ProblemType
-from service.model_source import ServedModel
-from service.perspective_errors import PERSPECTIVE_ROOT
+from service.models.source import ServedModel
+from service.perspective.errors import PERSPECTIVE_ROOT
 from service.schemas import DocumentAnswer, ScoreAnswer
 from service.settings import Settings
 from service.store.database import Database

@@ -11,9 +11,9 @@ from fastapi.testclient import TestClient
 
 from credence.scoring import Scorer
 from service.app import CredenceApi, create_app
-from service.model_source import ServedModel
-from service.scoring_pool import STATE_KEY, ScoringPool
-from service.scoring_rate import ScoringRate
+from service.models.source import ServedModel
+from service.scoring.pool import STATE_KEY, ScoringPool
+from service.scoring.rate import ScoringRate
 from service.settings import Settings
 from service.store.database import Database
 from tests.service.held_scorer import HeldScorer, wait_until

@@ -14,7 +14,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from service.app import create_app
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from service.settings import Settings
 from service.store.database import Database
 

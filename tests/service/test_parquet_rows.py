@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow.parquet import encryption
 
-from service.parquet_rows import ParquetRows
-from service.row_files import Row, RowFileError, RowFormat, check_row_file, read_rows
-from service.rows import MAX_ROW_SIZE
+from service.rows.files import Row, RowFileError, RowFormat, check_row_file, read_rows
+from service.rows.parquet_rows import ParquetRows
+from service.rows.row import MAX_ROW_SIZE
 from tests.service.row_samples import GOOD, kinds, opened, read
 
 PARQUET = RowFormat.PARQUET
@@ -231,6 +231,6 @@ def test_the_size_of_a_page_is_taken_from_the_page_itself() -> None:
 
 
 def test_more_rows_than_are_sane_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.parquet_pages._MAX_ROWS", 1)
+    monkeypatch.setattr("service.rows.parquet_pages._MAX_ROWS", 1)
     with pytest.raises(RowFileError, match="more than 1 rows; split it"):
         ParquetRows(opened(WHOLE))

@@ -9,10 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from credence.labels import DISCLAIMER, Outcome
-from service.api_keys import Scope
 from service.app import create_app
-from service.model_source import ServedModel
-from service.perspective_schemas import ATTRIBUTES, Utf16Offsets
+from service.door.api_keys import Scope
+from service.models.source import ServedModel
+from service.perspective.schemas import ATTRIBUTES, Utf16Offsets
 from service.settings import Settings
 from service.store.comment_search import CommentSearch
 from service.store.database import Database

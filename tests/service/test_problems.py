@@ -9,7 +9,7 @@ from credence.errors import InvalidTextError
 from credence.scoring import DocumentScore, ModelInfo, Scorer, StatementScore
 from service.app import create_app
 from service.errors import TEXT_PROBLEMS, ProblemType
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from service.settings import Settings
 from service.store.database import Database
 

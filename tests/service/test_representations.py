@@ -11,10 +11,10 @@ from pyarrow import parquet
 
 from credence.labels import DISCLAIMER
 from service.errors import ProblemType, RefusedRequestError
-from service.history_schemas import ScoreRow
-from service.representations import choose_format
+from service.history.representations import choose_format
+from service.history.schemas import ScoreRow
+from service.history.tabular import TabularFormat
 from service.store.database import Database
-from service.tabular import TabularFormat
 
 TEXTS = ("The court met on Monday.", "He claims that it rained.", "Вони таємно керують усім світом 😀.", "Too short")
 FILES = ("csv", "ndjson", "parquet")

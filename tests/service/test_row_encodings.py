@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from service.row_files import BadRow, Row, RowFileError, RowFormat, check_row_file
+from service.rows.files import BadRow, Row, RowFileError, RowFormat, check_row_file
 from tests.service.row_samples import GOOD, csv_file, kinds, read
 
 CSV, JSON_LINES = RowFormat.CSV, RowFormat.JSON_LINES

@@ -7,8 +7,8 @@ from threading import Barrier, Thread
 
 import pytest
 
-from service.row_files import BadRow, Row, RowFileError, RowFormat, check_row_file, read_rows, row_format
-from service.rows import MAX_ROW_SIZE
+from service.rows.files import BadRow, Row, RowFileError, RowFormat, check_row_file, read_rows, row_format
+from service.rows.row import MAX_ROW_SIZE
 from tests.service.row_samples import GOOD, csv_file, kinds, opened, read
 
 CSV, JSON_LINES, PARQUET = RowFormat.CSV, RowFormat.JSON_LINES, RowFormat.PARQUET

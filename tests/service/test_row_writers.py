@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from credence.labels import DISCLAIMER
 from credence.scoring import StatementScore
-from service.row_files import BadRow, Row, RowFormat
-from service.row_writers import build_writer
+from service.rows.files import BadRow, Row, RowFormat
+from service.rows.writers import build_writer
 from tests.service.row_samples import GOOD, read
 from tests.service.tiny_scorer import TinyScorer
 

@@ -9,10 +9,10 @@ from fastapi.testclient import TestClient
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as Connection
 
-from service.browser_guard import MAX_HEADER_BYTES, MAX_URL_BYTES
-from service.door import install_door, install_front
-from service.key_ring import KeyRing
-from service.security_headers import SecurityHeaders
+from service.door.browser_guard import MAX_HEADER_BYTES, MAX_URL_BYTES
+from service.door.door import install_door, install_front
+from service.door.key_ring import KeyRing
+from service.door.security_headers import SecurityHeaders
 from service.settings import Settings, SettingsError, read_settings
 from service.store.database import Database
 from service.store.key_store import KeyStore

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credence.scoring import Scorer
-from service.statement_queue import Job, StatementQueue, estimate_tokens
+from service.scoring.statement_queue import Job, StatementQueue, estimate_tokens
 from tests.service.tiny_scorer import TinyScorer
 
 TEXT = "The court met on Monday."

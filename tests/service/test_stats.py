@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from credence.labels import DISCLAIMER, LABELS
 from service.errors import ProblemType
-from service.stats_schemas import SeriesAnswer, SeriesRow, SummaryAnswer, SummaryRow
+from service.history.stats_schemas import SeriesAnswer, SeriesRow, SummaryAnswer, SummaryRow
 from service.store.aggregate_queries import MAX_SOURCES, Dimension
 from service.store.database import Database
 from service.store.records import NewScore, Tags

@@ -12,7 +12,7 @@ from credence.labels import DISCLAIMER
 from service.settings import Settings
 from service.store.database import Database
 from service.store.delivery_queue import DeliveryQueue
-from service.webhook_delivery import WebhookDispatcher
+from service.webhooks.delivery import WebhookDispatcher
 from tests.service.webhook_receiver import Handler, Receiver, answer_raw, receiving
 
 PATIENCE_SECONDS = 30
@@ -23,7 +23,7 @@ GOOD: dict[str, Any] = {"url": "https://hooks.test/a?token=t0ken", "kinds": ["st
 @pytest.fixture(autouse=True)
 def _nobody_sends(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Let deliveries lie in the queue, but in the test that waits for one."""
-    monkeypatch.setattr("service.webhook_delivery.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("service.webhooks.delivery.LOOK_SECONDS", 0.01)
     if "receiver" not in request.fixturenames:
         monkeypatch.setattr(WebhookDispatcher, "look", lambda dispatcher: None)
 

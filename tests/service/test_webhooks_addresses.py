@@ -1,6 +1,6 @@
 import pytest
 
-from service.webhook_addresses import Target, WebhookUrlError, admit_url, find_address_fault
+from service.webhooks.addresses import Target, WebhookUrlError, admit_url, find_address_fault
 
 PRIVATE = [
     "127.0.0.1",

@@ -16,7 +16,7 @@ from service.store.score_writes import insert_event
 from service.store.tables import webhook_deliveries
 from service.store.webhook_records import ShareThreshold, Webhook, WebhookKind
 from service.store.webhook_store import WebhookStore
-from service.webhook_announcer import MAX_LISTED_LINES, Announcer, plan_deliveries
+from service.webhooks.announcer import MAX_LISTED_LINES, Announcer, plan_deliveries
 from tests.service.store.conftest import START, Clock, NewScores, clock, new_scores, store
 from tests.service.tiny_scorer import TinyScorer
 

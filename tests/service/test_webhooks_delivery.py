@@ -14,10 +14,10 @@ from service.store.database import Database, StorageUnavailableError
 from service.store.delivery_queue import LEASE, MAX_DELAY, DeliveryQueue
 from service.store.webhook_records import Delivery, DeliveryState, Webhook, WebhookKind
 from service.store.webhook_store import WebhookStore
-from service.webhook_announcer import Announcer, build_ping
-from service.webhook_delivery import RETRY_DELAYS, WebhookDispatcher
-from service.webhook_posting import WebhookPoster
-from service.webhook_signing import new_secret
+from service.webhooks.announcer import Announcer, build_ping
+from service.webhooks.delivery import RETRY_DELAYS, WebhookDispatcher
+from service.webhooks.posting import WebhookPoster
+from service.webhooks.signing import new_secret
 from tests.service.happenings import keep
 from tests.service.store.conftest import START, Clock
 from tests.service.webhook_receiver import Received, Receiver, receiving

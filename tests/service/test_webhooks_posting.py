@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.webhook_posting import MAX_ANSWER_BYTES, PostingClosedError, PostOutcome, WebhookPoster
+from service.webhooks.posting import MAX_ANSWER_BYTES, PostingClosedError, PostOutcome, WebhookPoster
 from tests.service.webhook_receiver import PEM, Handler, Receiver, answer_raw, receiving
 
 PATIENCE_SECONDS = 30

@@ -9,8 +9,8 @@ from service.store.announcements import AnnouncementStore
 from service.store.database import Database, StorageUnavailableError
 from service.store.webhook_records import WebhookKind
 from service.store.webhook_store import WebhookStore
-from service.webhook_delivery import build_dispatcher
-from service.webhook_signing import new_secret
+from service.webhooks.delivery import build_dispatcher
+from service.webhooks.signing import new_secret
 from tests.service.happenings import keep
 from tests.service.webhook_receiver import Handler, Receiver, receiving
 
@@ -27,7 +27,7 @@ def receiver() -> Iterator[Receiver]:
 def test_the_service_announces_and_delivers_by_itself_and_stops_at_once(
     database: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("service.webhook_delivery.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("service.webhooks.delivery.LOOK_SECONDS", 0.01)
     caplog.set_level(logging.INFO)
     has_arrived = threading.Event()
 
@@ -56,7 +56,7 @@ def test_the_service_announces_and_delivers_by_itself_and_stops_at_once(
 def test_a_database_that_is_away_is_waited_for_and_said_once(
     database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("service.webhook_delivery.LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("service.webhooks.delivery.LOOK_SECONDS", 0.001)
     looks = threading.Semaphore(0)
 
     def be_away(store: AnnouncementStore) -> None:

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from service.cli import build_cli
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]

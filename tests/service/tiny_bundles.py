@@ -12,9 +12,9 @@ from credence.bundle import BundlePaths, Manifest, default_bundle_path, load_bun
 from credence.labels import CODEBOOK_VERSION, OUTCOMES, Outcome
 from credence.language import SUPPORTED_LANGUAGES
 from credence.scoring import ModelInfo, StatementScore
-from service.model_shelf import ModelShelf
-from service.model_source import FolderSource, ServedModel
-from service.model_supply import ModelSupply
+from service.models.shelf import ModelShelf
+from service.models.source import FolderSource, ServedModel
+from service.models.supply import ModelSupply
 from tests.service.tiny_scorer import TinyScorer
 
 ALIAS = "champion"

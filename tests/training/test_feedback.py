@@ -16,7 +16,7 @@ from credence.bundle import file_digest, load_bundle
 from credence.labels import OUTCOMES, Outcome
 from service.app import create_app
 from service.cli import build_cli
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from service.settings import Settings
 from service.store.database import open_database
 from tests.service.tiny_scorer import TinyScorer

@@ -11,14 +11,14 @@ from credence.bundle import DIGEST_TAG, default_bundle_path, load_bundle
 from credence.errors import BundleError
 from service.examples import STATEMENTS
 from service.metrics import Metrics
-from service.model_candidate import CandidateState
-from service.model_exchange import ModelExchange
-from service.model_holder import ModelHolder
-from service.model_shelf import ModelShelf
-from service.model_source import SourceError, load_served_model, open_source
-from service.model_supply import ModelSupply
+from service.models.candidate import CandidateState
+from service.models.exchange import ModelExchange
+from service.models.holder import ModelHolder
+from service.models.shadowing import Shadowing
+from service.models.shelf import ModelShelf
+from service.models.source import SourceError, load_served_model, open_source
+from service.models.supply import ModelSupply
 from service.settings import Settings
-from service.shadowing import Shadowing
 from service.store.database import open_database
 from service.store.records import NewScore, Tags
 from service.store.score_store import ScoreStore

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from service.query_parameters import GroupBy
+from service.history.query_parameters import GroupBy
 from tests.trials.filling import START, YEAR
 
 _SERIES: Final = "/v1/stats/timeseries"

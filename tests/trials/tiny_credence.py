@@ -8,7 +8,7 @@ from typing import Final
 
 from credence.scoring import StatementScore
 from service.cli import build_cli
-from service.model_source import ServedModel
+from service.models.source import ServedModel
 from tests.service.tiny_scorer import TinyScorer
 
 SECONDS_VARIABLE: Final = "TRIAL_SECONDS_PER_STATEMENT"

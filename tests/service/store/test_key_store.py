@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import insert, select, update
 
-from service.api_keys import KeyState, Scope, Token, proves
+from service.door.api_keys import KeyState, Scope, Token, proves
 from service.store.database import Database
 from service.store.key_store import KeyStore
 from service.store.tables import api_keys

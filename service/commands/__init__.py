@@ -1,0 +1,1 @@
+"""The commands of ``credence`` beside ``score`` and ``serve``, and what they share."""

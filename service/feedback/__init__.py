@@ -1,0 +1,1 @@
+"""What reviewers say of scores, and how it becomes rows to train from."""

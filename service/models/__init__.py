@@ -1,0 +1,1 @@
+"""Which model is served, and how another takes over while requests run."""

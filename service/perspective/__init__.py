@@ -1,0 +1,1 @@
+"""The shape of the Perspective API, for tools that move from it."""

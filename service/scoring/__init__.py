@@ -1,0 +1,1 @@
+"""Statements of all requests, put together into batches in front of the scorer."""

@@ -1,0 +1,1 @@
+"""Webhooks: what is told, to whom, signed how, and when it is tried again."""
