@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from credence.errors import InvalidTextError, UnknownLanguageError
 from service.schemas import REFUSED_VALUE, UNKNOWN_FIELD
@@ -108,6 +109,7 @@ _PYDANTIC_PROBLEMS: Final = {
     "model_attributes_type": (ProblemType.INVALID_FIELD, "This must be an object."),
     "too_short": (ProblemType.NO_STATEMENTS, "Send at least one statement."),
 }
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _HTTP_PROBLEMS: Final = {
     400: (ProblemType.INVALID_JSON, "The JSON is nested too deeply or holds a number with too many digits."),
     404: (ProblemType.NOT_FOUND, "Check the path; /openapi.json lists those that exist."),
@@ -215,7 +217,11 @@ def install_handlers(app: FastAPI, *, max_statements: int) -> None:
 
     async def answer_http(request: Request, error: HTTPException) -> ProblemResponse:
         problem, detail = _HTTP_PROBLEMS.get(error.status_code, (ProblemType.INTERNAL_ERROR, "Please report this."))
-        return ProblemResponse([Fault(problem, detail)], dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if problem is ProblemType.METHOD_NOT_ALLOWED:
+            # The framework names those of the first route alone.
+            headers["Allow"] = ", ".join(_find_methods(app, request))
+        return ProblemResponse([Fault(problem, detail)], headers)
 
     app.exception_handler(RefusedRequestError)(answer_refusal)
     app.exception_handler(ClientGoneError)(answer_nobody)
@@ -224,6 +230,11 @@ def install_handlers(app: FastAPI, *, max_statements: int) -> None:
     app.exception_handler(StorageUnavailableError)(answer_storage)
     app.exception_handler(RequestValidationError)(answer_validation)
     app.exception_handler(HTTPException)(answer_http)
+
+
+def _find_methods(app: FastAPI, request: Request) -> list[str]:
+    scope = dict(request.scope)
+    return [m for m in _METHODS if any(r.matches(scope | {"method": m})[0] is Match.FULL for r in app.routes)]
 
 
 def _validation_fault(error: dict[str, Any], max_statements: int) -> Fault:

@@ -19,7 +19,11 @@ from service.store.tables import MAX_TAG_CHARS
 
 IdempotencyKey = Annotated[
     str | None,
-    Header(description="Any string of yours: a request that is sent again under its key is kept only once."),
+    Header(
+        description="Any string of yours: a request that is sent again under its key is kept only once.",
+        # Checked where it is used, so that its error has a type of its own.
+        json_schema_extra={"anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_TAG_CHARS}, {"type": "null"}]},
+    ),
 ]
 _SPENT: Final = "What was kept under this Idempotency-Key has been deleted; send the request under another key."
 _REUSED: Final = "This Idempotency-Key was used for other texts; send each request under a key of its own."

@@ -1,6 +1,7 @@
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
@@ -197,6 +198,8 @@ def test_unknown_paths_and_methods_are_problems_too(client: TestClient) -> None:
     assert (missing.status_code, missing.json()["type"]) == (404, "urn:credence:problem:not-found")
     assert (wrong.status_code, wrong.json()["type"]) == (405, "urn:credence:problem:method-not-allowed")
     assert wrong.headers["allow"] == "POST"
+    assert client.put(f"/v1/documents/{uuid4()}").headers["allow"] == "GET, DELETE"
+    assert client.put("/v1/feedback").headers["allow"] == "GET, POST"
     assert client.post("/v1/score/", json={}).status_code == 404
 
 
