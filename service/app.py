@@ -108,7 +108,7 @@ def _install_guards(app: FastAPI, parts: Parts) -> None:
         files=frozenset({FILE_ROUTE}),
     )
     install_door(app, settings, parts.ring)
-    app.add_middleware(RequestLog, metrics=parts.metrics)
+    app.add_middleware(RequestLog, metrics=parts.metrics, tracing=parts.tracing)
     install_front(app, settings)
     install_google_errors(app)
 

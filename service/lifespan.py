@@ -32,6 +32,8 @@ def build_lifespan(parts: Parts) -> Callable[[FastAPI], AbstractAsyncContextMana
         watch = None
         # What is entered last is left first: streams end before the threads that feed them, and the pool goes last.
         async with AsyncExitStack() as stack:
+            if parts.tracing is not None:
+                stack.push_async_callback(run_in_threadpool, parts.tracing.close)
             stack.callback(pool.close)
             pool.start(list(STATEMENTS.values()))
             stack.push_async_callback(run_in_threadpool, parts.batches.close)

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import CLIENT_GONE_STATUS, Fault, ProblemResponse, ProblemType
 from service.log_lines import name_frames
 from service.metrics import Metrics, to_method_label
+from service.tracing import Tracing
 
 REQUEST_ID_KEY: Final = "request_id"
 FACTS_KEY: Final = "request_facts"
@@ -104,9 +105,10 @@ class RequestLog:
     Neither the path as sent nor an exception's message is logged: both can hold a piece of a text.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self._app = app
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI asks."""
@@ -153,7 +155,10 @@ class RequestLog:
             "model_version": facts.model_version,
         }
         level = logging.DEBUG if route in _PROBES else logging.INFO
-        _LOGGER.log(level, "request", extra={name: value for name, value in fields.items() if value is not None})
+        known = {name: value for name, value in fields.items() if value is not None}
+        _LOGGER.log(level, "request", extra=known)
+        if self._tracing is not None and route not in _PROBES:
+            self._tracing.record(Headers(scope=scope), known, facts.stages, ended_ns=time.time_ns())
 
 
 async def get_request_id(request: Request) -> UUID:

@@ -18,6 +18,7 @@ from service.store.event_store import EventStore
 from service.store.feedback_store import FeedbackStore
 from service.store.key_store import KeyStore
 from service.store.score_store import ScoreStore
+from service.tracing import Tracing, open_tracing
 from service.upkeep import Upkeep, build_tasks
 
 
@@ -36,6 +37,7 @@ class Parts:
     feed: EventFeed
     ring: KeyRing
     metrics: Metrics
+    tracing: Tracing | None
     drain: Drain
     upkeep: Upkeep
 
@@ -62,6 +64,7 @@ class Parts:
             feed=feed,
             ring=KeyRing(KeyStore(database)),
             metrics=metrics,
+            tracing=open_tracing(settings.otlp_endpoint),
             drain=Drain(),
             upkeep=Upkeep(
                 [*build_tasks(settings, database), batches.build_upkeep_task()],

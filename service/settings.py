@@ -127,6 +127,11 @@ class Settings(BaseSettings):
         le=64,
         description="How many threads of this process score batches; 0 leaves them to `credence worker`.",
     )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Where spans of requests are sent by OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces.",
+    )
     max_event_streams: int = Field(
         default=100, ge=0, description="How many clients may listen to /v1/events at the same time."
     )
