@@ -11,13 +11,13 @@ from rich.text import Text
 
 from credence.labels import DISCLAIMER, LABELS, Outcome, Reason
 from credence.scoring import DocumentScore, Rollup, StatementScore
+from service.signs import NO_LABEL_SIGN, SIGNS
 
-_SIGNS: Final = {
-    Outcome.FACTUAL_REPORT: ("●", "green"),
-    Outcome.ALLEGATION: ("▲", "yellow"),
-    Outcome.LIKELY_DISINFORMATION_NARRATIVE: ("■", "bold red"),
+_STYLES: Final = {
+    Outcome.FACTUAL_REPORT: "green",
+    Outcome.ALLEGATION: "yellow",
+    Outcome.LIKELY_DISINFORMATION_NARRATIVE: "bold red",
 }
-_NO_LABEL: Final = ("○", "dim")
 _NOTHING_FOUND: Final = "No statement was found in the text."
 
 
@@ -51,11 +51,9 @@ def print_json_lines(text: str, document: DocumentScore) -> None:
 
 def _label(score: StatementScore) -> Text:
     if score.label is not None:
-        sign, style = _SIGNS[score.label]
-        return Text(f"{sign} {_words(score.label)}", style=style)
-    sign, style = _NO_LABEL
+        return Text(f"{SIGNS[score.label]} {_words(score.label)}", style=_STYLES[score.label])
     assert score.reason is not None, "a score without a label has a reason"
-    return Text(f"{sign} no label: {_words(score.reason)}", style=style)
+    return Text(f"{NO_LABEL_SIGN} no label: {_words(score.reason)}", style="dim")
 
 
 def _sum_up(rollup: Rollup) -> str:

@@ -15,17 +15,11 @@ from credence.labels import DISCLAIMER, LABELS, MEANINGS, REASON_MEANINGS
 from credence.language import SUPPORTED_LANGUAGES
 from service.models.holder import ModelHolder
 from service.settings import Settings
+from service.signs import NO_LABEL_SIGN, SIGNS
 
 ASSETS_PATH: Final = "/assets"
 LANGUAGES: Final = (("en", "English", "EN"), ("uk", "Українська", "УК"))
-# A sign for each label that is told apart without colour.
-SIGNS: Final = {
-    "factual_report": "●",
-    "allegation": "◐",
-    "likely_disinformation_narrative": "▲",
-    "none": "○",
-    "not_a_claim": "○",
-}
+_SIGNS: Final = {str(outcome): sign for outcome, sign in SIGNS.items()} | {"none": NO_LABEL_SIGN}
 _RANGES_DAYS: Final = (1, 7, 30, 90, 365)
 _FOLDER: Final = Path(str(resources.files("service"))) / "page"
 
@@ -53,12 +47,12 @@ def build_page_router(settings: Settings, holder: ModelHolder) -> APIRouter:
             lang=code,
             # Not the table itself: a template would take `t.clear` for its method.
             t=SimpleNamespace(**texts[code]),
-            script_texts=texts[code] | {"signs": SIGNS},
+            script_texts=texts[code] | {"signs": _SIGNS},
             section=section,
             languages=LANGUAGES,
             scored_languages=SUPPORTED_LANGUAGES,
             labels=LABELS,
-            signs=SIGNS,
+            signs=_SIGNS,
             ranges=_RANGES_DAYS,
             store_by_default=settings.store_by_default,
             model_version=holder.current.scorer.info.model_version,

@@ -7,7 +7,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from credence.labels import DISCLAIMER, OUTCOMES, Reason
-from service.routes.page import LANGUAGES, SIGNS, read_texts
+from service.routes.page import LANGUAGES, read_texts
+from service.signs import SIGNS
 
 PAGE_FOLDER = Path(__file__).parents[2] / "service" / "page"
 CODES = [code for code, *_ in LANGUAGES]
@@ -118,4 +119,5 @@ def test_english_words_of_the_core_stand_in_the_core_alone() -> None:
 
 
 def test_every_label_has_a_sign() -> None:
-    assert set(SIGNS) == {*OUTCOMES, "none"}
+    assert set(SIGNS) == set(OUTCOMES)
+    assert len(set(SIGNS.values())) == len(OUTCOMES)

@@ -84,7 +84,7 @@ class Page:
         self.one(f"input[name=kind][value={kind}]").click()
         self.browser.execute_script("arguments[0].value = arguments[1]", self.one("#text"), text)
         self.one("#score").click()
-        self.wait_for_text("#status", "scored")
+        self.wait_for_text("#status", "Lines scored")
         return self.all(".line")
 
     def has_no_room_beside(self) -> bool:
@@ -146,7 +146,7 @@ def test_a_filter_and_an_order_choose_the_rows_of_the_table(page: Page) -> None:
     page.one("[data-filter=all]").click()
     page.one("#view-table").click()
     Select(page.one("#sort")).select_by_value("label")
-    assert page.one("#table-view tbody tr .label-cell").text.startswith("▲")
+    assert page.one("#table-view tbody tr .label-cell").text.startswith("■")
 
 
 def test_hostile_text_stays_text(page: Page) -> None:
@@ -169,6 +169,28 @@ def test_what_is_not_to_be_kept_has_no_link_and_cannot_be_disputed(page: Page) -
     page.score(ARTICLE)[0].click()
     assert "Only kept lines can be disputed" in page.one("#detail").text
     assert not page.all("#copy-link:not([hidden])")
+
+
+def test_an_older_result_never_stands_under_another_text(page: Page) -> None:
+    page.score(ARTICLE)
+    page.one("#text").send_keys(" More.")
+    assert page.one("#stale").is_displayed()
+    page.browser.execute_script("arguments[0].value = arguments[1]", page.one("#text"), "null \\u0000 byte")
+    page.browser.execute_script("window.fetch = async () => { throw new TypeError('gone'); }")
+    page.one("#score").click()
+    page.wait_for_text("#problem", "cannot be reached")
+    assert not page.all("#result:not([hidden])")
+
+
+def test_the_text_survives_a_change_of_language_and_a_kept_one_a_reload(page: Page) -> None:
+    page.score(ARTICLE)
+    page.browser.refresh()
+    page.wait_for_text("#status", "Lines scored")
+    page.one("#store").click()
+    page.browser.execute_script("arguments[0].value = arguments[1]", page.one("#text"), HOSTILE)
+    page.one("[data-language=uk]").click()
+    page.wait_for_text("h1", "Як подано кожен рядок?")
+    assert page.one("#text").get_attribute("value") == HOSTILE
 
 
 def test_nothing_to_score_is_said_and_the_field_has_the_focus(page: Page) -> None:

@@ -45,6 +45,15 @@ def test_the_article_of_a_page_is_read_and_the_rest_is_not() -> None:
     assert not {"alert", "Home"} & set(text.split())
 
 
+def test_a_line_of_a_short_page_is_not_cut_at_its_links() -> None:
+    page = (
+        '<html><body><nav><a href="/">Home</a></nav><article><h1>Mayor quits</h1><p>Critics say <b>Mayor Smith</b> may '
+        'have taken bribes from <a href="/s">Deputy Jones</a>.</p></article></body></html>'
+    )
+    text = read_text_file("x.html", page.encode()).text
+    assert "Critics say Mayor Smith may have taken bribes from Deputy Jones." in text
+
+
 def test_a_word_document_is_read_with_its_tables() -> None:
     text = read_text_file("a.docx", docx(ARTICLE, "", "Друге речення.")).text
     assert text.split("\n\n") == [ARTICLE, "Друге речення.", "In a table."]

@@ -1,6 +1,6 @@
 // The page where a text is scored: takes text or a file, asks the API, and shows each line in place.
 
-import { askPatiently, ask, count, download, element, LABELS, labelName, labelOf, ServiceProblem, share, t } from "/assets/shared.js";
+import { askPatiently, ask, count, download, element, keepDraft, LABELS, labelName, labelOf, ServiceProblem, share, t, takeDraft } from "/assets/shared.js";
 import { closeDetail, showDetail } from "/assets/detail.js";
 import { renderTable, renderText } from "/assets/lines.js";
 
@@ -23,6 +23,17 @@ function showProblem(error, retry) {
   if (retry) box.append(element("button", { type: "button", onclick: retry }, t("retry")));
   box.hidden = false;
   say("");
+}
+
+// Trying the same again helps where the service was busy or away, and nowhere else.
+function canHelp(error) {
+  return !(error instanceof ServiceProblem) || error.status === 0 || error.status >= 429;
+}
+
+// A kept article is reached again by its address, so that neither a reload nor another language loses it.
+function rememberLink() {
+  const address = state.links.length ? permalink() : new URL(`/?lang=${document.documentElement.lang}`, location.href);
+  history.replaceState(null, "", address);
 }
 
 function clearProblem() {
@@ -112,7 +123,7 @@ function addStatements(rows, answer) {
 }
 
 function startResult() {
-  Object.assign(state, { parts: [], lines: [], filter: "all", selected: null, links: [] });
+  Object.assign(state, { parts: [], lines: [], filter: "all", selected: null, links: [], scoredText: field.value });
   closeDetail();
 }
 
@@ -122,7 +133,8 @@ async function run(steps) {
   running = controller;
   clearProblem();
   startResult();
-  byId("score").disabled = true;
+  render();
+  byId("score").setAttribute("aria-disabled", "true");
   byId("progress").hidden = steps.length < 2;
   const total = steps.reduce((sum, step) => sum + JSON.stringify(step.json).length, 0);
   let done = 0;
@@ -139,15 +151,17 @@ async function run(steps) {
       render();
     }
     say(t("status_done", { n: count(state.lines.length) }));
+    rememberLink();
     byId("result-title").focus({ preventScroll: true });
     byId("result").scrollIntoView({ block: "start", behavior: "auto" });
   } catch (error) {
-    if (error.name === "AbortError") say(t("status_cancelled"));
-    else showProblem(error, () => run(steps));
+    if (error.name === "AbortError") say(t(state.lines.length ? "status_cancelled" : "status_cancelled_empty"));
+    else showProblem(error, canHelp(error) ? () => run(steps) : null);
+    if (running === controller) byId("score").focus();
   } finally {
     if (running === controller) {
       running = null;
-      byId("score").disabled = false;
+      byId("score").removeAttribute("aria-disabled");
       byId("progress").hidden = true;
     }
   }
@@ -193,6 +207,8 @@ function render() {
   byId("view-text").setAttribute("aria-pressed", String(state.view === "text"));
   byId("view-table").setAttribute("aria-pressed", String(state.view === "table"));
   byId("copy-link").hidden = state.links.length === 0;
+  byId("stale").hidden = field.value === state.scoredText;
+  byId("key-hint").textContent = t(state.view === "text" ? "keys_hint" : "keys_hint_table");
   renderMeta();
 }
 
@@ -299,11 +315,14 @@ async function openStored(ids) {
     }
     state.links = ids;
     field.value = state.parts.map((part) => part.text).join("");
+    // A field of a page keeps line ends in a form of its own.
+    state.scoredText = field.value;
     showCount();
     render();
     say(t("status_done", { n: count(state.lines.length) }));
   } catch (error) {
-    showProblem(error, () => openStored(ids));
+    const isGone = error instanceof ServiceProblem && [404, 422].includes(error.status);
+    showProblem(isGone ? new ServiceProblem(404, t("problem_link")) : error, canHelp(error) ? () => openStored(ids) : null);
   }
 }
 
@@ -334,6 +353,7 @@ function showCount() {
 }
 
 function submit() {
+  if (running) return;
   if (field.value.trim() === "") {
     showProblem(new ServiceProblem(0, t("problem_empty")));
     field.focus();
@@ -347,7 +367,10 @@ function submit() {
 function prepareForm() {
   form.addEventListener("submit", (event) => { event.preventDefault(); submit(); });
   form.addEventListener("change", (event) => { if (event.target.name === "kind") state.kind = event.target.value; });
-  field.addEventListener("input", showCount);
+  field.addEventListener("input", () => {
+    showCount();
+    byId("stale").hidden = field.value === state.scoredText;
+  });
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); submit(); }
   });
@@ -405,8 +428,22 @@ function prepareToolbar() {
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") closeDetail(); });
 }
 
+// What was typed goes along into the other language, and no further.
+function carryDraft() {
+  const draft = takeDraft();
+  if (draft !== null) field.value = draft;
+  for (const link of document.querySelectorAll("[data-language]")) {
+    link.addEventListener("click", () => {
+      if (state.links.length && field.value === state.scoredText) return;
+      keepDraft(field.value);
+      link.href = `?lang=${link.dataset.language}`;
+    });
+  }
+}
+
 prepareForm();
 prepareToolbar();
+carryDraft();
 showCount();
 const asked = new URLSearchParams(location.search).get("document");
 if (asked) openStored(asked.split(",").filter(Boolean).slice(0, 200));

@@ -15,7 +15,12 @@ export function t(key, values = {}) {
 
 export function share(value, digits = 0) {
   if (value === null || value === undefined) return "–";
-  return new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: digits }).format(value);
+  const format = (figure) => new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: digits }).format(figure);
+  const step = 10 ** -(digits + 2);
+  // Rounding must not turn a few into none, nor nearly all into all.
+  if (value > 0 && value < step / 2) return `< ${format(step)}`;
+  if (value < 1 && value > 1 - step / 2) return `> ${format(1 - step)}`;
+  return format(value);
 }
 
 export function count(value) {
@@ -62,6 +67,20 @@ function store(area, key, value) {
   } catch {
     // Where storage is forbidden the choice lasts as long as the page.
   }
+}
+
+export function keepDraft(text) {
+  store(sessionStorage, "credence-draft", text);
+}
+
+export function takeDraft() {
+  const draft = stored(sessionStorage, "credence-draft");
+  try {
+    sessionStorage.removeItem("credence-draft");
+  } catch {
+    return null;
+  }
+  return draft;
 }
 
 export async function ask(path, { method = "GET", json, body, type, signal, headers = {} } = {}) {
