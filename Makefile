@@ -35,8 +35,8 @@ test: lint ## Lint, run every test, and ask a real server where only the service
 	$(VENV)/bin/python -m pytest
 	@$(MAKE) --no-print-directory test-service-only
 
-test-service-only: $(SERVICE_VENV)/.installed-tests ## The last part of test alone
-	$(SERVICE_VENV)/bin/python -m pytest tests/core tests/service tests/service_only
+test-service-only: $(SERVICE_VENV)/.installed-tests ## The last part of test alone, without PostgreSQL and browser
+	$(SERVICE_VENV)/bin/python -m pytest tests/core tests/service tests/service_only -k 'not postgresql and not chromium'
 
 train: $(VENV)/.installed ## Run an experiment: CONFIG=experiments/NAME/config.toml, or the tiny one
 	$(VENV)/bin/python -m training.train --config $(CONFIG)

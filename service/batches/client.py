@@ -12,6 +12,7 @@ from service.commands.arguments import CommandError
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
+_KEY_STATUS: Final = 401
 _BUSY_STATUSES: Final = frozenset({429, 502, 503, 504})
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _MAX_PAUSE_SECONDS: Final = 30.0
@@ -129,9 +130,10 @@ def _read_pause(response: "BaseHTTPResponse") -> float:
 
 def _describe(response: "BaseHTTPResponse") -> str:
     try:
-        return str(response.json()["detail"])
+        detail = str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):
         return f"it answers with status {response.status}; is this the address of a Credence service?"
+    return f"{detail} Name the key in CREDENCE_API_KEY." if response.status == _KEY_STATUS else detail
 
 
 def _to_object(response: "BaseHTTPResponse") -> dict[str, Any]:
