@@ -59,12 +59,14 @@ class CredenceApi(FastAPI):
         self.drain = drain
 
     def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document."""
-        document = super().openapi()
-        complete_description(document, self._settings)
-        describe_door(document, self._settings)
-        describe_google_errors(document)
-        return document
+        """Return the OpenAPI document, which is made once."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            complete_description(document, self._settings)
+            describe_door(document, self._settings)
+            describe_google_errors(document)
+            self.openapi_schema = document
+        return self.openapi_schema
 
 
 def create_app(

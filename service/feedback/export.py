@@ -19,6 +19,7 @@ from service.store.database import Database
 from service.store.records import StoredScore
 from service.store.score_reads import read_scores_by_seq
 from service.store.tables import feedback
+from service.utc_times import write_time
 
 # So many scores are held at a time, and no transaction is open while they are written.
 PAGE_SCORES: Final = 500
@@ -183,11 +184,7 @@ def _to_row(stored: StoredScore, proposals: _Proposals, span: _Span) -> dict[str
         "bundle_digest": stored.score.bundle_digest,
         **asdict(stored.tags),
         "stored_document_id": str(stored.stored_document_id) if stored.stored_document_id else None,
-        "scored_at": _to_text(stored.scored_at),
-        "first_feedback_at": _to_text(span.first_at),
-        "last_feedback_at": _to_text(span.last_at),
+        "scored_at": write_time(stored.scored_at),
+        "first_feedback_at": write_time(span.first_at),
+        "last_feedback_at": write_time(span.last_at),
     }
-
-
-def _to_text(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from credence.labels import DISCLAIMER
 from service.rows.formula_guard import guard_cell
+from service.utc_times import write_time
 
 if TYPE_CHECKING:
     import pyarrow
@@ -130,7 +131,7 @@ def _to_cell(value: Any) -> Any:
 
 
 def _to_text(value: datetime | UUID) -> str:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
+    return write_time(value) if isinstance(value, datetime) else str(value)
 
 
 def _kind(annotation: Any) -> str:

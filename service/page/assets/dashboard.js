@@ -1,6 +1,6 @@
 // The dashboard: everything on it comes from the public API.
 
-import { ask, count, downloadFrom, element, LABELS, labelName, labelOf, ServiceProblem, share, SIGNS, t, time } from "/assets/shared.js";
+import { ask, count, download, element, faultText, LABELS, labelName, labelOf, share, SIGNS, t, time } from "/assets/shared.js";
 import { lineChart, shareBars, stackedBars } from "/assets/charts.js";
 
 const DAY = 86400000;
@@ -58,7 +58,7 @@ function startOfBucket(iso, bucket) {
 
 function showProblem(error) {
   const box = byId("problem");
-  box.replaceChildren(error instanceof ServiceProblem ? error.message : t("problem_other", { detail: error.name }));
+  box.replaceChildren(faultText(error));
   box.append(element("button", { type: "button", onclick: load }, t("retry")));
   box.hidden = false;
 }
@@ -182,7 +182,8 @@ for (const button of document.querySelectorAll("[data-format]")) {
   button.addEventListener("click", async () => {
     const { format } = button.dataset;
     try {
-      await downloadFrom(`/v1/scores?${new URLSearchParams({ ...chosen().filters, format })}`, `credence-scores.${format}`);
+      const response = await ask(`/v1/scores?${new URLSearchParams({ ...chosen().filters, format })}`);
+      download(`credence-scores.${format}`, await response.blob());
     } catch (error) {
       showProblem(error);
     }

@@ -1,6 +1,6 @@
 // The page where a text is scored: takes text or a file, asks the API, and shows each line in place.
 
-import { askPatiently, ask, count, download, element, keepDraft, LABELS, labelName, labelOf, ServiceProblem, share, t, takeDraft } from "/assets/shared.js";
+import { askPatiently, ask, count, download, element, faultText, keepDraft, LABELS, labelName, labelOf, ServiceProblem, share, t, takeDraft } from "/assets/shared.js";
 import { closeDetail, showDetail } from "/assets/detail.js";
 import { renderTable, renderText } from "/assets/lines.js";
 
@@ -19,7 +19,7 @@ function say(text) {
 
 function showProblem(error, retry) {
   const box = byId("problem");
-  box.replaceChildren(error instanceof ServiceProblem ? error.message : t("problem_other", { detail: error.name }));
+  box.replaceChildren(faultText(error));
   if (retry) box.append(element("button", { type: "button", onclick: retry }, t("retry")));
   box.hidden = false;
   say("");
@@ -414,10 +414,11 @@ function prepareToolbar() {
   byId("sort").addEventListener("change", (event) => { state.sort = event.target.value; render(); });
   byId("copy-table").addEventListener("click", () => copy(toTable("\t")));
   // The mark makes spreadsheets read the file as UTF-8.
-  byId("download-csv").addEventListener("click", () => download("credence.csv", "text/csv", `\ufeff${toTable(",")}`));
+  byId("download-csv").addEventListener("click", () => download("credence.csv", new Blob([`\ufeff${toTable(",")}`], { type: "text/csv" })));
   byId("download-json").addEventListener("click", () => {
     const rows = sorted(state.lines.filter(isShown)).map(({ number, text, score }) => ({ number, text, ...score }));
-    download("credence.json", "application/json", JSON.stringify({ disclaimer: t("disclaimer"), model: state.model, rows }, null, 1));
+    const content = JSON.stringify({ disclaimer: t("disclaimer"), model: state.model, rows }, null, 1);
+    download("credence.json", new Blob([content], { type: "application/json" }));
   });
   byId("copy-link").addEventListener("click", () => copy(permalink()));
   byId("print").addEventListener("click", () => {

@@ -53,6 +53,11 @@ export class ServiceProblem extends Error {
   }
 }
 
+// What went wrong in words for the person at the page, whoever found it.
+export function faultText(error) {
+  return error instanceof ServiceProblem ? error.message : t("problem_other", { detail: error.name });
+}
+
 function stored(area, key) {
   try {
     return area.getItem(key);
@@ -138,18 +143,8 @@ function pause(milliseconds, signal) {
   });
 }
 
-export function download(name, type, text) {
-  const address = URL.createObjectURL(new Blob([text], { type }));
-  const link = element("a", { href: address, download: name });
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(address), 1000);
-}
-
-export async function downloadFrom(path, name) {
-  const response = await ask(path);
-  const address = URL.createObjectURL(await response.blob());
+export function download(name, blob) {
+  const address = URL.createObjectURL(blob);
   const link = element("a", { href: address, download: name });
   document.body.append(link);
   link.click();
