@@ -22,8 +22,10 @@ class DataConfig(_Section):
 
     ``annotations_share`` of the annotations is learned. ``own_weight`` is that of the project's own statements beside
     gold, ``toss_up_weight`` that of unsure labels. ``feedback_path`` names a file of ``credence feedback export``; its
-    labels weigh ``feedback_weight``, for they were given by whoever looked at a score and not by the codebook. On a
-    ``perturbed_share`` of the texts one of ``training.perturbations`` is tried; the normal form undoes some of them.
+    labels weigh ``feedback_weight``, for they were given by whoever looked at a score and not by the codebook.
+    ``language_balance`` weighs outcomes so that the language says less about them: at 1 nothing, at 0 what the
+    statements make it say. On a ``perturbed_share`` of the texts one of ``training.perturbations`` is tried; the normal
+    form undoes some of them.
     """
 
     origins: tuple[Literal["gold", "annotations", "statements"], ...] = ("gold", "annotations", "statements")
@@ -34,6 +36,7 @@ class DataConfig(_Section):
     own_weight: float = Field(default=1.0, gt=0, le=1)
     feedback_path: Path | None = None
     feedback_weight: float = Field(default=0.5, gt=0, le=1)
+    language_balance: float = Field(default=0.0, ge=0, le=1)
     perturbed_share: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")

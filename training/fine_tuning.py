@@ -15,7 +15,7 @@ from credence.labels import CODEBOOK_VERSION, OUTCOMES
 from credence.language import SUPPORTED_LANGUAGES
 from credence.model_scorer import OutcomeModel
 from training.config import ExperimentConfig
-from training.corpora import OWN_ORIGIN, Corpus, Example, folders_of, normal_texts
+from training.corpora import Corpus, Example, folders_of, normal_texts
 from training.encoders import PretrainedEncoder, load_encoder
 from training.evaluation import Predictions, clusters_of, gold_columns, measure, predict_with_scorer
 from training.export import compare_logits, write_network
@@ -28,11 +28,12 @@ from training.loop import (
     train_classifier,
     wait_for_all_processes,
 )
+from training.loss_weights import loss_weights
 from training.metrics import Floats, macro_f1
 from training.model import OutcomeClassifier, average_weights, interpolate_weights
 from training.perturbations import PERTURBATIONS
 from training.report import write_card
-from training.sources import ANNOTATIONS_ORIGIN, FEEDBACK_ORIGIN
+from training.sources import ANNOTATIONS_ORIGIN
 from training.stand_off import text_digest
 from training.tracking import BUNDLE_ARTIFACT, Run
 from training.warm_start import load_bundle_weights
@@ -136,7 +137,7 @@ def encode_learned(session: Session, encoder: PretrainedEncoder, seed: int) -> E
     return EncodedStatements(
         ids=tuple(_encode(config, encoder, examples, config.data.max_length_tokens)),
         outcomes=tuple(OUTCOMES.index(e.label) for e in examples),
-        weights=tuple(_weight(config, e) for e in examples),
+        weights=tuple(loss_weights(examples, config.data)),
     )
 
 
@@ -145,12 +146,6 @@ def _perturb(examples: list[Example], share: float, seed: int) -> list[Example]:
     rng = random.Random(seed)
     ways = list(PERTURBATIONS.values())
     return [replace(e, text=rng.choice(ways)(e.text)) if rng.random() < share else e for e in examples]
-
-
-def _weight(config: ExperimentConfig, example: Example) -> float:
-    certainty = config.data.toss_up_weight if example.sure == 1 else 1.0
-    weights = {OWN_ORIGIN: config.data.own_weight, FEEDBACK_ORIGIN: config.data.feedback_weight}
-    return certainty * next((w for prefix, w in weights.items() if example.origin.startswith(prefix)), 1.0)
 
 
 def _epoch_keeper(
