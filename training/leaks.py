@@ -7,6 +7,9 @@ held-back statement of gold and annotations, prints what leaks and why, and leav
 ``--drop`` takes those records out, ``--touched FILE`` writes the ids of the held-back statements concerned, which
 ``training.evaluate --leave-out FILE`` leaves out. Clusters do not show it all: the pack names no document for held-back
 gold rows, and its sets do not say which rows translate one another. Embedding takes a minute on two cores.
+``--statements FILE`` compares statements of our own instead, before they join ``datasets/statements``: those that say
+what a held-back statement or one of a suite says, in whatever words and language, would teach it. ``--drop`` takes them
+out of the file.
 """
 
 import argparse
@@ -20,7 +23,7 @@ from typing import Final
 
 import numpy as np
 
-from training.corpora import require_data_pack
+from training.corpora import OWN_ORIGIN, require_data_pack
 from training.encoders import PACKAGED_NAME, load_encoder
 from training.loop import embed_texts, encode_texts
 from training.metrics import Floats
@@ -118,6 +121,18 @@ def _translations(learned: Sequence[Guarded], held_back: Sequence[Guarded]) -> d
     }
 
 
+def find_echoes(written: Sequence[Guarded], held_back: Sequence[Guarded]) -> dict[str, Leak]:
+    """Return the ids of the statements of our own that are as near to a held-back one as a translation of it is."""
+    vectors = _embed([g.text for g in (*written, *held_back)])
+    cosines = vectors[: len(written)] @ vectors[len(written) :].T
+    best = cosines.argmax(1)
+    return {
+        statement.id: Leak(held_back[best[row]].id, f"an echo (cosine {cosines[row, best[row]]:.2f})")
+        for row, statement in enumerate(written)
+        if cosines[row, best[row]] >= _TRANSLATION_COSINE
+    }
+
+
 def _embed(texts: Sequence[str]) -> Floats:
     encoder = load_encoder(PACKAGED_NAME, trim=True)
     ids = encode_texts(encoder.tokenizer, texts, prefix="query: ", max_length=128)
@@ -141,9 +156,14 @@ def _guarded(joined: Iterable[JoinedRecord], set_field: str) -> list[Guarded]:
     return [Guarded(j.record["id"], j.record[set_field], j.record["lang"], j.text, j.url) for j in joined]
 
 
-def drop_records(records: Path, leaks: Collection[str]) -> None:
-    """Rewrite the files of learned records without those that leak."""
-    for path in learned_record_paths(records):
+def read_written(path: Path) -> list[Guarded]:
+    """Return the statements of a file of our own, of ``statements`` or ``suites``; raises ``CorpusError``."""
+    return [Guarded(row["id"], OWN_ORIGIN, row["lang"], row["text"], None) for _, row in read_rows(path)]
+
+
+def drop_rows(paths: Iterable[Path], leaks: Collection[str]) -> None:
+    """Rewrite files of records or statements without those that leak."""
+    for path in paths:
         write_rows(path, [row for _, row in read_rows(path) if row["id"] not in leaks])
 
 
@@ -151,11 +171,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Find leaks; see the manual at the head of this module."""
     parser = argparse.ArgumentParser(prog="python -m training.leaks", description="Find held-back texts in disguise.")
     parser.add_argument("--records", type=Path, default=ANNOTATIONS_DIR, help="folder of the stand-off records")
+    parser.add_argument("--statements", type=Path, help="file of statements of our own, looked at in place of records")
     parser.add_argument("--touched", type=Path, help="file for the ids of the held-back statements concerned")
-    parser.add_argument("--drop", action="store_true", help="take the records that leak out of their files")
+    parser.add_argument("--drop", action="store_true", help="take what leaks out of its file")
     options = parser.parse_args(arguments)
     try:
-        leaks = find_leaks(*read_guarded(require_data_pack(), options.records))
+        learned, held_back = read_guarded(require_data_pack(), options.records)
+        if options.statements is None:
+            leaks, paths = find_leaks(learned, held_back), learned_record_paths(options.records)
+        else:
+            asked = [g for path in sorted((DATASETS_DIR / "suites").glob("*.jsonl")) for g in read_written(path)]
+            leaks, paths = find_echoes(read_written(options.statements), [*held_back, *asked]), [options.statements]
     except CorpusError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -166,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.touched.write_text("".join(f"{name}\n" for name in touched), encoding="utf-8")
     print(f"{len(leaks)} learned statements leak" + (", dropped" if options.drop else ""))
     if options.drop:
-        drop_records(options.records, leaks)
+        drop_rows(paths, leaks)
         return 0
     return 1 if leaks else 0
 

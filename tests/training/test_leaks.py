@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from training import leaks
-from training.leaks import Guarded, Leak, drop_records, find_leaks
+from training.leaks import Guarded, Leak, drop_rows, find_echoes, find_leaks
 from training.metrics import Floats
+from training.stand_off import learned_record_paths
 
 VECTORS = {"a translation": [1.0, 0.0], "переклад": [0.99, 0.14], "another line": [0.0, 1.0]}
 
@@ -57,10 +58,16 @@ def test_a_translation_within_a_set_of_parallel_texts_leaks() -> None:
     assert find_leaks(learned, held_back) == {"translated": Leak("h", "a translation (cosine 0.99)")}
 
 
+def test_a_statement_of_our_own_that_says_what_a_held_back_one_says_is_an_echo() -> None:
+    held_back = [make("h", "переклад", language="uk")]
+    written = [make("near", "a translation", origin="statements/"), make("far", "another line", origin="statements/")]
+    assert find_echoes(written, held_back) == {"near": Leak("h", "an echo (cosine 0.99)")}
+
+
 def test_dropping_takes_out_what_leaks_and_nothing_else(tmp_path: Path) -> None:
     for name in ("train", "train_2", "dev"):
         rows = [{"id": f"{name}-{n}"} for n in range(3)]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    drop_records(tmp_path, {"train-1", "dev-1"})
+    drop_rows(learned_record_paths(tmp_path), {"train-1", "dev-1"})
     left = [json.loads(x)["id"] for p in sorted(tmp_path.iterdir()) for x in p.read_text(encoding="utf-8").splitlines()]
     assert left == ["dev-0", "dev-1", "dev-2", "train-0", "train-2", "train_2-0", "train_2-1", "train_2-2"]
