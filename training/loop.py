@@ -118,7 +118,9 @@ def train_classifier(
             : len(batches) // accelerator.num_processes
         ]
         for batch in tqdm(own, desc=f"epoch {epoch}/{config.epochs}", disable=None, leave=False):
-            logits = prepared(batch.ids.to(accelerator.device), batch.mask.to(accelerator.device))
+            # Accelerate wraps a model only once: without this, a second run of it would learn in full precision.
+            with accelerator.autocast():
+                logits = prepared(batch.ids.to(accelerator.device), batch.mask.to(accelerator.device))
             losses_of_rows = row_loss(logits.float(), batch.outcomes.to(logits.device), config.label_smoothing)
             loss = _weighted_mean(losses_of_rows, batch.weights.to(logits.device))
             accelerator.backward(loss)

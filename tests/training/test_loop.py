@@ -174,6 +174,16 @@ def test_bfloat16_training_leaves_a_model_of_full_precision(
     np.testing.assert_array_equal(predict_logits(tiny_model, ids), predict_logits(plain, ids))
 
 
+def test_a_second_run_of_the_same_model_learns_in_the_same_precision(
+    tiny_model: OutcomeClassifier, statements: EncodedStatements, tmp_path: Path
+) -> None:
+    config = RECIPE.model_copy(update={"precision": "bfloat16"})
+    start = copy.deepcopy(tiny_model.state_dict())
+    first = fit(tiny_model, statements, tmp_path / "first", config)
+    tiny_model.load_state_dict(start)
+    assert is_equal(first, fit(tiny_model, statements, tmp_path / "second", config))
+
+
 def test_the_precision_is_what_the_recipe_asks_or_the_device_does_fast() -> None:
     assert mixed_precision(RECIPE) == "no"
     assert mixed_precision(RECIPE.model_copy(update={"precision": "bfloat16"})) == "bf16"
