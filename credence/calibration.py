@@ -1,30 +1,39 @@
 """Applies a fitted calibration: logits to probabilities, probabilities to prediction sets. Fitting is training's job.
 
-Vector scaling after Guo et al. 2017 (arXiv:1706.04599); prediction sets after Sadinle, Lei & Wasserman 2019
+Vector scaling after Guo et al. 2017 (arXiv:1706.04599), on logits from which the label smoothing of the training
+(Szegedy et al. 2016, arXiv:1512.00567) is taken out; prediction sets after Sadinle, Lei & Wasserman 2019
 (arXiv:1609.00451), with a threshold for each language (Mondrian conformal prediction, Vovk et al. 2005).
 """
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from credence.labels import OUTCOMES
 
+# What smoothed labels keep for the other outcomes is noise below this.
+_LEAST_PROBABILITY: Final = 0.002
+
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Logits are multiplied by ``weights`` and shifted by ``biases``, one of each for an outcome."""
+    """Logits are multiplied by ``weights`` and shifted by ``biases``, one of each for an outcome.
+
+    Before that, what the network learned from labels smoothed by ``label_smoothing`` is undone.
+    """
 
     weights: tuple[float, ...]
     biases: tuple[float, ...]
+    label_smoothing: float = 0.0
 
     def apply(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Turn logits (n_statements, n_outcomes) into probabilities of the same shape."""
-        return softmax(logits * np.asarray(self.weights) + np.asarray(self.biases))
+        sharp = undo_label_smoothing(logits, self.label_smoothing)
+        return softmax(sharp * np.asarray(self.weights) + np.asarray(self.biases))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +77,37 @@ class Calibration:
 
     def to_json(self) -> str:
         """Return the calibration as JSON text."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True)
+        raw = asdict(self)
+        # Absent where it changes nothing: older calibrations do not have it, and keep their id.
+        if not self.scaling.label_smoothing:
+            del raw["scaling"]["label_smoothing"]
+        return json.dumps(raw, indent=1, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Build it from JSON text; raises ``KeyError``, ``TypeError`` or ``ValueError`` where that is malformed."""
         raw: dict[str, Any] = json.loads(text)
-        scaling = Scaling(tuple(raw["scaling"]["weights"]), tuple(raw["scaling"]["biases"]))
+        scaling = Scaling(**{**raw["scaling"], **{name: tuple(raw["scaling"][name]) for name in ("weights", "biases")}})
         if not len(scaling.weights) == len(scaling.biases) == len(OUTCOMES):
             raise ValueError(f"a calibration needs {len(OUTCOMES)} weights and biases")
+        if not 0 <= scaling.label_smoothing < 1:
+            raise ValueError(f"found a label_smoothing of {scaling.label_smoothing}; expected 0 to below 1")
         bins = tuple(ReliabilityBin(**row) for row in raw["reliability"])
         return cls(**{**raw, "scaling": scaling, "reliability": bins})
+
+
+def undo_label_smoothing(logits: NDArray[np.floating], smoothing: float) -> NDArray[np.floating]:
+    """Return logits (n_statements, n_outcomes) of the probabilities that smoothing turned into those of ``logits``.
+
+    Labels smoothed by s aim at (1 - s) p + s / n_outcomes, so even a network that is sure never says so: its confidence
+    bunches below the top, where no scaling parts the sure from the nearly sure.
+    """
+    if not smoothing:
+        return logits
+    aimed_at = softmax(logits)
+    probabilities = (aimed_at - smoothing / aimed_at.shape[-1]) / (1 - smoothing)
+    result: NDArray[np.float64] = np.log(np.maximum(probabilities, _LEAST_PROBABILITY))
+    return result
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -192,12 +192,14 @@ def _calibrate_and_seal(
 ) -> None:
     """Fit the calibration on the bundle's own logits of the held-back statements, then write card and manifest."""
     config, dev = session.config, session.dev
-    gold = gold_columns(dev)
+    gold, smoothing = gold_columns(dev), config.optimiser.label_smoothing
     fitted_on = f"{len(dev)} held-back statements (dev of {folders_of(dev)})"
     languages, clusters = [e.language for e in dev], clusters_of(dev)
-    calibration = fit_calibration(logits, gold, languages, clusters, config.calibration, fitted_on=fitted_on)
+    calibration = fit_calibration(
+        logits, gold, languages, clusters, config.calibration, fitted_on=fitted_on, label_smoothing=smoothing
+    )
     paths.calibration.write_text(calibration.to_json(), encoding="utf-8")
-    out_of_fold = Predictions(config.name, cross_fitted(logits, gold, clusters), (True,) * len(dev))
+    out_of_fold = Predictions(config.name, cross_fitted(logits, gold, clusters, smoothing), (True,) * len(dev))
     write_card(
         paths.card,
         config,

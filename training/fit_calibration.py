@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from credence.calibration import Calibration, ReliabilityBin, Scaling
+from credence.calibration import Calibration, ReliabilityBin, Scaling, undo_label_smoothing
 from credence.labels import OUTCOMES
 from credence.language import SUPPORTED_LANGUAGES
 from training.config import CalibrationConfig
@@ -19,19 +19,23 @@ _RIDGE: Final = 0.02
 _TABLE_BINS: Final = 10
 
 
-def fit_scaling(logits: Floats, gold: Ints) -> Scaling:
-    """Return the scaling with the least regularised log loss on logits (n, n_outcomes) and outcome columns (n,)."""
+def fit_scaling(logits: Floats, gold: Ints, label_smoothing: float = 0.0) -> Scaling:
+    """Return the scaling with the least regularised log loss on logits (n, n_outcomes) and outcome columns (n,).
+
+    ``label_smoothing`` is that of the training, which the scaling undoes.
+    """
     n = len(OUTCOMES)
+    sharp = undo_label_smoothing(logits, label_smoothing)
 
     def objective(parameters: NDArray[np.float64]) -> float:
         weights, biases = np.exp(parameters[:n]), parameters[n:]
-        probabilities = Scaling(tuple(weights), tuple(biases)).apply(logits)
+        probabilities = Scaling(tuple(weights), tuple(biases)).apply(sharp)
         ridge = _RIDGE * (np.square(parameters[:n] - parameters[:n].mean()).sum() + np.square(biases).sum())
         of_truth = probabilities[np.arange(len(gold)), gold]
         return float(ridge - np.log(np.maximum(of_truth, np.finfo(np.float64).tiny)).mean())
 
     found = minimize(objective, np.zeros(2 * n), method="L-BFGS-B")
-    return Scaling(tuple(map(float, np.exp(found.x[:n]))), tuple(map(float, found.x[n:])))
+    return Scaling(tuple(map(float, np.exp(found.x[:n]))), tuple(map(float, found.x[n:])), label_smoothing)
 
 
 def fit_calibration(
@@ -42,12 +46,13 @@ def fit_calibration(
     config: CalibrationConfig,
     *,
     fitted_on: str,
+    label_smoothing: float = 0.0,
 ) -> Calibration:
     """Fit scaling and set thresholds on held-back logits (n, n_outcomes) and measure the reliability table on them.
 
     The table is out of fold: each statement's probabilities come from a scaling fitted without its fold.
     """
-    scaling = fit_scaling(logits, gold)
+    scaling = fit_scaling(logits, gold, label_smoothing)
     probabilities = scaling.apply(logits)
     thresholds = {
         code: set_threshold(probabilities[rows], gold[rows], config.coverage)
@@ -64,17 +69,19 @@ def fit_calibration(
         ambiguous_below=config.ambiguous_below,
         fitted_on=fitted_on,
         measured_on=f"{fitted_on}, out of fold",
-        reliability=tuple(reliability_table(cross_fitted(logits, gold, clusters), gold, languages)),
+        reliability=tuple(reliability_table(cross_fitted(logits, gold, clusters, label_smoothing), gold, languages)),
     )
 
 
-def cross_fitted(logits: Floats, gold: Ints, clusters: Sequence[str], n_folds: int = 5) -> Floats:
+def cross_fitted(
+    logits: Floats, gold: Ints, clusters: Sequence[str], label_smoothing: float = 0.0, n_folds: int = 5
+) -> Floats:
     """Return probabilities (n, n_outcomes) of each row under a scaling fitted on folds without its cluster."""
     probabilities = np.empty_like(logits, dtype=np.float64)
     folds = np.asarray(folds_by_cluster(clusters, n_folds))
     for fold in range(n_folds):
         inside = folds == fold
-        probabilities[inside] = fit_scaling(logits[~inside], gold[~inside]).apply(logits[inside])
+        probabilities[inside] = fit_scaling(logits[~inside], gold[~inside], label_smoothing).apply(logits[inside])
     return probabilities
 
 

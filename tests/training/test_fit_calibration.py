@@ -36,6 +36,17 @@ def test_boastful_logits_become_honest_on_rows_never_seen() -> None:
     assert after < 0.04 < 0.15 < before
 
 
+def test_a_network_that_learned_from_smoothed_labels_is_believed_where_it_is_surest() -> None:
+    honest, _ = draw(4000, 10)
+    honest, learned = 3 * honest, 0.8 * softmax(3 * honest) + 0.2 / len(OUTCOMES)
+    gold = np.asarray([np.random.default_rng(i).choice(len(OUTCOMES), p=row) for i, row in enumerate(softmax(honest))])
+    errors = []
+    for smoothing in (0.0, 0.2):
+        scaling = fit_scaling(np.log(learned[:2000]), gold[:2000], smoothing)
+        errors.append(expected_calibration_error(scaling.apply(np.log(learned[2000:])), gold[2000:]))
+    assert errors[1] < errors[0]
+
+
 def test_few_rows_cannot_bend_the_scaling_far() -> None:
     logits, gold = draw(12, 3)
     scaling = fit_scaling(logits, gold)
