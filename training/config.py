@@ -133,8 +133,13 @@ class ExperimentConfig(_Section):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ConfigError(f"{path}: {faults}") from error
+            unknown = "no such field; training/config.py lists them"
+            faults = "; ".join(
+                f"{'.'.join(map(str, e['loc']))}: {unknown if e['type'] == 'extra_forbidden' else e['msg']}"
+                for e in error.errors()
+            )
+            changed = "".join(f" with --set {override}" for override in overrides or [])
+            raise ConfigError(f"{path}{changed}: {faults}") from error
 
 
 def _apply(content: dict[str, Any], override: str) -> None:

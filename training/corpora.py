@@ -85,7 +85,8 @@ def data_pack_path() -> Path | None:
     path = Path(named)
     if not (path / "gold").is_dir():
         raise CorpusError(
-            f"{DATA_PACK_VARIABLE} names a folder without gold/; name the root of the data pack, or unset it"
+            f"{DATA_PACK_VARIABLE} names {path}, where there is no folder gold/; name the root of the data pack, "
+            "or unset it"
         )
     return path
 

@@ -30,7 +30,7 @@ from credence.calibration import Calibration
 from credence.errors import BundleError
 from training.baselines import predict_with_baseline
 from training.config import ExperimentConfig, ModelKind
-from training.corpora import ORIGINS, OWN_ORIGIN, Corpus, Example, data_pack_path, load_corpus
+from training.corpora import DATA_PACK_VARIABLE, ORIGINS, OWN_ORIGIN, Corpus, Example, data_pack_path, load_corpus
 from training.evaluation import Predictions, evaluate_predictions, predict_with_scorer
 from training.report import markdown_summary, write_report
 from training.results import EvaluationResult
@@ -122,7 +122,8 @@ def _check_not_learned(bundles: Iterable[Path]) -> None:
     for path in bundles:
         if any(name.startswith(GOLD_ORIGIN) for name in load_bundle(path).manifest.data_digests):
             raise CorpusError(
-                f"{path.name} has learned from our own dev statements; name the data pack or --split test"
+                f"the bundle {path} has learned from our own dev statements, and no other are at hand; "
+                f"set {DATA_PACK_VARIABLE} to the folder of the data pack"
             )
 
 

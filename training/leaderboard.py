@@ -52,7 +52,9 @@ def write_page(results: dict[str, list[tuple[str, EvaluationResult]]]) -> str:
         "Written by `python -m training.leaderboard` from `experiments/*/results`; never by hand. Each figure stands"
         " with its 95 %\nbootstrap interval over clusters. Each row is made again by\n"
         "`python -m training.train --config experiments/NAME/config.toml`, and measured by\n"
-        "`python -m training.evaluate`, both with `CREDENCE_DATA` naming the data pack.",
+        "`python -m training.evaluate`, both with `CREDENCE_DATA` naming the data pack. A run of today\n"
+        "learns from the statements of today, an older row from those of its date. The calibration of a bundle is\n"
+        "fitted on dev, where its log loss and ECE flatter.",
     ]
     for split, rows in results.items():
         by_statements: defaultdict[str, list[tuple[str, EvaluationResult]]] = defaultdict(list)

@@ -31,6 +31,7 @@ from training.model import OutcomeClassifier
 from training.sources import ANNOTATIONS_DIR, DATASETS_DIR, CorpusError
 from training.stand_off import (
     JoinedRecord,
+    expecting_fields,
     join_annotations,
     join_gold,
     learned_record_paths,
@@ -158,7 +159,13 @@ def _guarded(joined: Iterable[JoinedRecord], set_field: str) -> list[Guarded]:
 
 def read_written(path: Path) -> list[Guarded]:
     """Return the statements of a file of our own, of ``statements`` or ``suites``; raises ``CorpusError``."""
-    return [Guarded(row["id"], OWN_ORIGIN, row["lang"], row["text"], None) for _, row in read_rows(path)]
+    found = []
+    for where, row in read_rows(path):
+        with expecting_fields(where):
+            found.append(Guarded(row["id"], OWN_ORIGIN, row["lang"], row["text"], None))
+    if not found:
+        raise CorpusError(f"{path} holds no statements")
+    return found
 
 
 def drop_rows(paths: Iterable[Path], leaks: Collection[str]) -> None:
@@ -176,12 +183,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--drop", action="store_true", help="take what leaks out of its file")
     options = parser.parse_args(arguments)
     try:
+        written = None if options.statements is None else read_written(options.statements)
         learned, held_back = read_guarded(require_data_pack(), options.records)
-        if options.statements is None:
+        if written is None:
             leaks, paths = find_leaks(learned, held_back), learned_record_paths(options.records)
         else:
             asked = [g for path in sorted((DATASETS_DIR / "suites").glob("*.jsonl")) for g in read_written(path)]
-            leaks, paths = find_echoes(read_written(options.statements), [*held_back, *asked]), [options.statements]
+            leaks, paths = find_echoes(written, [*held_back, *asked]), [options.statements]
     except CorpusError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -190,7 +198,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.touched is not None:
         touched = sorted({leak.held_back for leak in leaks.values()})
         options.touched.write_text("".join(f"{name}\n" for name in touched), encoding="utf-8")
-    print(f"{len(leaks)} learned statements leak" + (", dropped" if options.drop else ""))
+    kind = "learned" if written is None else "new"
+    print(f"{len(leaks)} {kind} statements leak" + (", dropped" if options.drop else ""))
     if options.drop:
         drop_rows(paths, leaks)
         return 0

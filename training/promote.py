@@ -112,14 +112,17 @@ def _parse_waivers(waivers: Sequence[str]) -> dict[str, str]:
 def _promote(test: EvaluationResult, left_out: LeftOutResult, waived: dict[str, str], uri: str) -> int:
     if test.mlflow_run_id is None or test.split != "test":
         raise ResultError(f"{test.name} on {test.split} is no tracked bundle measured on test")
-    if _measured_with(left_out.data_digests) != _measured_with(test.data_digests):
-        raise ResultError("the two results were measured with different data; measure both anew")
+    differing = _measured_with(left_out.data_digests).items() ^ _measured_with(test.data_digests).items()
+    if differing:
+        names = ", ".join(sorted({name for name, _ in differing}))
+        raise ResultError(f"the two results were measured with different data ({names}); measure both anew")
     with run_bundle(test.mlflow_run_id, uri) as bundle:
         digest = load_bundle(bundle).digest
         if digest != test.bundle_digest:
             raise ResultError(f"run {test.mlflow_run_id} holds bundle {digest}; measured was {test.bundle_digest}")
         gates = [*judge(test, left_out), judge_against_champion(bundle, uri)]
     print(_table(gates, waived))
+    print(f"sources were left out of recipe {left_out.recipe}, with {left_out.learned} statements to learn from")
     refused = [gate.name for gate in gates if not gate.holds and gate.name not in waived]
     if refused:
         print(f"refused by {', '.join(refused)}; the champion stays")

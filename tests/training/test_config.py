@@ -55,7 +55,7 @@ def test_annotations_without_gold_are_refused(recipe: Path) -> None:
     ("override", "named"),
     [
         ("optimiser.epochs=0", "optimiser.epochs"),
-        ("optimiser.epoch=1", "optimiser.epoch"),
+        ("optimiser.epoch=1", "with --set optimiser.epoch=1: optimiser.epoch: no such field"),
         ("optimizer.epochs=1", "optimizer"),
         ("model=gpt", "model"),
         ("name=Not A Name", "name"),

@@ -64,6 +64,16 @@ def test_a_statement_of_our_own_that_says_what_a_held_back_one_says_is_an_echo()
     assert find_echoes(written, held_back) == {"near": Leak("h", "an echo (cosine 0.99)")}
 
 
+@pytest.mark.parametrize(("content", "found"), [("", "no statements"), ('{"id": "x"}', "lang"), ("[1]", "line 1")])
+def test_a_file_that_holds_no_statements_of_our_own_is_told_before_anything_is_compared(
+    tmp_path: Path, content: str, found: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "new.jsonl"
+    path.write_text(content + "\n", encoding="utf-8")
+    assert leaks.main(["--statements", str(path)]) == 2
+    assert found in capsys.readouterr().err
+
+
 def test_dropping_takes_out_what_leaks_and_nothing_else(tmp_path: Path) -> None:
     for name in ("train", "train_2", "dev"):
         rows = [{"id": f"{name}-{n}"} for n in range(3)]

@@ -148,7 +148,7 @@ def test_other_data_than_feedback_must_be_the_same_in_both_results(
     store: Store, digest: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert store.promote(result(store.run_id, digest), digests={"gold/dev.jsonl": "1"}) == 2
-    assert "different data" in capsys.readouterr().err
+    assert "different data (gold/dev.jsonl)" in capsys.readouterr().err
     assert store.promote(result(store.run_id, digest), digests={"feedback/export.jsonl": "1"}) == 0
 
 
